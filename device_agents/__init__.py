@@ -1,0 +1,1 @@
+"""Where does a file run, and how long does it take there?"""

@@ -1,0 +1,1 @@
+"""What does each layer cost on that device?"""

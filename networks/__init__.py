@@ -1,0 +1,1 @@
+"""What is a network, and which networks are there?"""

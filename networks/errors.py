@@ -1,0 +1,52 @@
+"""Everything that can be wrong with a description of a network.
+
+* NetworkError
+  x ShapeError          layers that do not connect, or sizes that cannot be (expected and found)
+  x UnknownName         no network or space of that name (with the nearest names)
+  x BlockStringError    the text is not a block string (the text and the position)
+  x LayerKeyError       the text is not a layer key
+  x GenotypeError       not a genotype of this space, or a network outside it
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class NetworkError(ValueError):
+    """Base of all errors raised by ``networks``."""
+
+
+class ShapeError(NetworkError):
+    """Sizes that cannot be: names what was expected and what was found."""
+
+
+class UnknownName(NetworkError):
+    """No thing of that name; the message lists the nearest names that exist."""
+
+    def __init__(self, what: str, name: str, known: Iterable[str]) -> None:
+        known = sorted(known)
+        close = difflib.get_close_matches(name, known, n=3, cutoff=0.4)
+        hint = f"did you mean {', '.join(close)}?" if close else f"there are {', '.join(known)}"
+        super().__init__(f"no {what} is named {name!r}; {hint}")
+        self.name, self.suggestions = name, tuple(close)
+
+
+class BlockStringError(NetworkError):
+    """The text is not a block string; nothing in it is skipped or guessed."""
+
+    def __init__(self, text: str, position: int, expected: str) -> None:
+        found = repr(text[position : position + 16]) if position < len(text) else "the end"
+        super().__init__(
+            f"block string: expected {expected} at character {position}, found {found} in {text!r}"
+        )
+        self.text, self.position = text, position
+
+
+class LayerKeyError(NetworkError):
+    """The text is not a layer key of a known version."""
+
+
+class GenotypeError(NetworkError):
+    """Not a genotype of this space, or a network that the space does not hold."""

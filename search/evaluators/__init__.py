@@ -1,0 +1,1 @@
+"""How good is a network? One file an evaluator; `evaluator` holds the seam."""

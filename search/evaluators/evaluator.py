@@ -1,0 +1,60 @@
+"""Evaluator: the seam between a search and whatever knows how good a network is.
+
+An evaluation that fails is a value of its own with its reason, never a quality of 0.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from networks.spaces.space import Genotypes
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    """The quality of one network, such as accuracy in [0, 1], and the seconds it took."""
+
+    quality: float
+    seconds: float
+
+    def __post_init__(self) -> None:
+        if not math.isfinite(self.quality):
+            raise ValueError(f"quality is a finite number, found {self.quality}")
+
+
+@dataclass(frozen=True, slots=True)
+class FailedEvaluation:
+    """An evaluation that gave no quality: what happened, in one line."""
+
+    reason: str
+
+
+class Evaluator(Protocol):
+    """Qualities of networks, a batch at a time."""
+
+    @property
+    def name(self) -> str:
+        """The name with its parameters, for the run's record."""
+        ...
+
+    @property
+    def deterministic(self) -> bool:
+        """Whether one genotype and seed always give one quality."""
+        ...
+
+    def evaluate(
+        self, genotypes: Genotypes, seeds: npt.NDArray[np.int64]
+    ) -> Sequence[Evaluation | FailedEvaluation]:
+        """Return one result a row, in order.
+
+        Args:
+            genotypes: shape ``(n, n_decisions)``.
+            seeds: non-negative integers, shape ``(n,)``; training uses them.
+        """
+        ...
