@@ -100,12 +100,10 @@ class Spatial:
 
     def lower(self, graph: GraphBuilder, value: int) -> int:
         """Append this layer's operators; returns the number of its output."""
+        # The pool comes before the body: the int8 delegate leaves it out where it follows one.
+        shortcut = graph.average_pool(value, kernel=3) if self.skip == "pool" else value
         hidden = self._lower_body(graph, value)
-        if self.skip == "identity":
-            return graph.add(hidden, value)
-        if self.skip == "pool":
-            return graph.add(hidden, graph.average_pool(value, kernel=3))
-        return hidden
+        return hidden if self.skip == "none" else graph.add(hidden, shortcut)
 
     def _middle(self) -> str:
         return self.activation

@@ -1,0 +1,413 @@
+"""ChainSpace: a stem, blocks that each make a few choices, and a head.
+
+A block's options fix one layer template, a width and a depth; its first layer takes the block's
+stride and the incoming width, the others repeat at stride 1. So all that one block needs to know
+of the ones before is the incoming width, and everything about the space (layers, prices, counts,
+uniform samples) follows from tables of shape (incoming widths, choices of the block):
+
+    choice    = digits of the block's own decisions, mixed radix      0 .. n_choices - 1
+    state     = digit of the previous block's width decision          0 .. n_states - 1
+    code      = state * n_choices + choice, linear in the genotype
+    layers    = first[state, choice], then repeat[choice] x (depth[choice] - 1)
+
+Two things make genotypes decode alike. Within a block: options that change nothing (a skip that
+cannot act, two widths that round to one). Across blocks: where a stride-1 block continues with the
+very layer that the previous block repeats, the border between them may lie anywhere; the canonical
+genotype gives the later block as many layers as it can take.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import product
+from math import prod
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from networks.errors import GenotypeError, ShapeError
+from networks.graph import Shape
+from networks.layers import Layer
+from networks.network import Network
+from networks.spaces.space import Decision, Genotypes
+
+Ints = npt.NDArray[np.int64]
+Floats = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class BlockOption:
+    """What one choice of a block means: its width, its depth, and the layer it stacks.
+
+    ``layer(shape, stride)`` returns the layer of this option for that input; it drops a skip
+    where none acts.
+    """
+
+    channels: int
+    depth: int
+    layer: Callable[[Shape, int], Layer]
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """The decisions of one block; ``option(digits)`` gives meaning to one option index each.
+
+    ``width_decision`` is the index of the decision that alone sets the width, or None where the
+    width is fixed. The depths of a block leave no gap, so that any border can move by one layer.
+    """
+
+    decisions: tuple[Decision, ...]
+    stride: int
+    width_decision: int | None
+    option: Callable[[tuple[int, ...]], BlockOption]
+
+
+class _BlockTables:
+    """One block, enumerated: see the module's picture. All arrays are indexed by choice."""
+
+    def __init__(self, block: Block, shapes: Sequence[Shape], layer_ids: dict[Layer, int]) -> None:
+        sizes = [len(decision.options) for decision in block.decisions]
+        self.digits = np.array(list(product(*map(range, sizes))), dtype=np.int64)
+        self.radix = np.array([prod(sizes[i + 1 :]) for i in range(len(sizes))], dtype=np.int64)
+        self.options = [block.option(tuple(row)) for row in self.digits.tolist()]
+        self.n_choices, self.n_states = len(self.options), len(shapes)
+        self.depth = np.array([option.depth for option in self.options])
+        self.wide = wide = block.width_decision
+        self.state_out = np.zeros(self.n_choices, int) if wide is None else self.digits[:, wide]
+        n_out = 1 if wide is None else sizes[wide]
+        widths = {
+            int(state): option.channels
+            for state, option in zip(self.state_out, self.options, strict=True)
+        }
+        self.shapes_out = [shapes[0].strided(block.stride, widths[s]) for s in range(n_out)]
+        for state, option in zip(self.state_out, self.options, strict=True):
+            if option.channels != widths[int(state)]:
+                raise ShapeError(f"{block.decisions[0].name}: the width depends on other decisions")
+
+        def number(layer: Layer) -> int:
+            return layer_ids.setdefault(layer, len(layer_ids))
+
+        self.first = np.array(
+            [[number(o.layer(shape, block.stride)) for o in self.options] for shape in shapes]
+        )
+        templates = [
+            option.layer(self.shapes_out[state], 1)
+            for state, option in zip(self.state_out, self.options, strict=True)
+        ]
+        # A template that no depth repeats is compared, never used: it gets a number past the end.
+        unused: dict[Layer, int] = {}
+        self.repeat = np.array(
+            [
+                number(layer) if option.depth > 1 else -1
+                for layer, option in zip(templates, self.options, strict=True)
+            ]
+        )
+        self.template = np.array(
+            [layer_ids.get(t, -2 - unused.setdefault(t, len(unused))) for t in templates]
+        )
+        self.canonical = np.array([self._canonical_choices(s) for s in range(self.n_states)])
+        self.shallower = self._change_depth(-1)
+        self.deeper = self._change_depth(+1)
+
+    def _canonical_choices(self, state: int) -> list[int]:
+        seen: dict[tuple[int, int, int], int] = {}
+        signatures = zip(self.first[state], self.repeat, self.depth, strict=True)
+        return [seen.setdefault(s, choice) for choice, s in enumerate(signatures)]
+
+    def _change_depth(self, step: int) -> Ints:
+        """Return for each choice the one with ``step`` more of the same layers, or -1."""
+        by_template: dict[tuple[int, int, int, int], int] = {}
+        for choice in range(self.n_choices):
+            by_template.setdefault(self._identity(choice, 0), choice)
+        return np.array(
+            [by_template.get(self._identity(c, step), -1) for c in range(self.n_choices)]
+        )
+
+    def _identity(self, choice: int, step: int) -> tuple[int, int, int, int]:
+        first, template = int(self.first[0, choice]), int(self.template[choice])
+        return first, template, int(self.state_out[choice]), int(self.depth[choice]) + step
+
+
+class ChainSpace:
+    """A space of chains of blocks; see the module. Implements `networks.spaces.space.Space`."""
+
+    def __init__(
+        self,
+        name: str,
+        image: Shape,
+        *,
+        stem: Callable[[Shape], tuple[Layer, ...]],
+        blocks: Sequence[Block],
+        head: Callable[[Shape], tuple[Layer, ...]],
+    ) -> None:
+        self.name = name
+        self.image = image
+        self.decisions = tuple(d for block in blocks for d in block.decisions)
+        self._sizes = np.array([len(decision.options) for decision in self.decisions])
+        layer_ids: dict[Layer, int] = {}
+
+        def number(layers: tuple[Layer, ...]) -> list[int]:
+            return [layer_ids.setdefault(layer, len(layer_ids)) for layer in layers]
+
+        stem_layers = stem(image)
+        self._stem = number(stem_layers)
+        shapes = [stem_layers[-1].output if stem_layers else image]
+        self._blocks: list[_BlockTables] = []
+        self._columns: list[slice] = []
+        column = 0
+        for block in blocks:
+            tables = _BlockTables(block, shapes, layer_ids)
+            self._blocks.append(tables)
+            self._columns.append(slice(column, column + len(block.decisions)))
+            column += len(block.decisions)
+            shapes = tables.shapes_out
+        self._heads = [number(head(shape)) for shape in shapes]
+        self.layers = tuple(layer_ids)
+        self._merges = [
+            _mergeable(a, b, blocks[i + 1].stride)
+            for i, (a, b) in enumerate(zip(self._blocks, self._blocks[1:], strict=False))
+        ]
+
+    @property
+    def n_genotypes(self) -> int:
+        """Product of the numbers of options."""
+        return prod(map(int, self._sizes))
+
+    @cached_property
+    def n_networks(self) -> int:
+        """Number of different networks, exactly."""
+        return int(self._completions[0] @ self._starts)
+
+    def decode(self, genotype: npt.ArrayLike) -> Network:
+        """Return the network of one genotype, shape ``(n_decisions,)``."""
+        choices = self._choices(self._checked(genotype, ndim=1)[None])[0]
+        return Network(tuple(self.layers[i] for i in self._layer_ids(choices)))
+
+    def encode(self, network: Network) -> Genotypes:
+        """Return the canonical genotype of a network, shape ``(n_decisions,)``.
+
+        Raises:
+            GenotypeError: the space does not hold this network; names the first layer that
+                no choice explains.
+        """
+        numbers = {layer: i for i, layer in enumerate(self.layers)}
+        wanted = [numbers.get(layer, -1) for layer in network.layers]
+        furthest = 0
+
+        def match(block: int, state: int, at: int) -> list[int] | None:
+            nonlocal furthest
+            furthest = max(furthest, at)
+            if block == len(self._blocks):
+                return [] if wanted[at:] == self._heads[state] else None
+            tables = self._blocks[block]
+            for choice in np.flatnonzero(tables.first[state] == wanted[at]).tolist():
+                depth = int(tables.depth[choice])
+                if wanted[at + 1 : at + depth] != [tables.repeat[choice]] * (depth - 1):
+                    continue
+                if tables.canonical[state, choice] != choice or at + depth >= len(wanted):
+                    continue
+                rest = match(block + 1, int(tables.state_out[choice]), at + depth)
+                if rest is not None:
+                    return [choice, *rest]
+            return None
+
+        at = len(self._stem)
+        found = match(0, 0, at) if wanted[:at] == self._stem and len(wanted) > at else None
+        if found is None:
+            layer = network.layers[min(furthest, len(network.layers) - 1)]
+            raise GenotypeError(
+                f"{self.name} does not hold this network: no choice gives its layer {furthest},"
+                f" {layer.key}"
+            )
+        return self.canonical(self._genotypes(np.array([found])))[0]
+
+    def canonical(self, genotypes: npt.ArrayLike) -> Genotypes:
+        """Return the canonical genotype of each row, shape ``(n, n_decisions)``."""
+        choices = self._choices(self._checked(genotypes, ndim=2))
+        self._drop_idle_options(choices)
+        moved = True
+        while moved:  # each move takes one layer from an earlier block to a later one
+            moved = False
+            for block in reversed(range(len(self._merges))):
+                before, after = choices[:, block], choices[:, block + 1]
+                rows = np.flatnonzero(self._merges[block][before, after])
+                if rows.size:
+                    choices[rows, block] = self._blocks[block].shallower[before[rows]]
+                    choices[rows, block + 1] = self._blocks[block + 1].deeper[after[rows]]
+                    moved = True
+            if moved:
+                self._drop_idle_options(choices)
+        return self._genotypes(choices)
+
+    def sample(
+        self,
+        n: int,
+        rng: np.random.Generator,
+        *,
+        uniform_over: Literal["genotypes", "networks"] = "genotypes",
+    ) -> Genotypes:
+        """Return ``n`` genotypes drawn with replacement, shape ``(n, n_decisions)``.
+
+        Over networks, each network is as likely as any other and its canonical genotype returns.
+        """
+        if uniform_over == "genotypes":
+            return rng.integers(0, self._sizes, size=(n, len(self._sizes)), dtype=np.int8)
+        choices = np.empty((n, len(self._blocks)), dtype=np.int64)
+        weights = (self._starts * self._completions[0]).astype(float)
+        choices[:, 0] = rng.choice(len(weights), size=n, p=weights / weights.sum())
+        for block, cumulative in enumerate(self._cumulative):
+            before = choices[:, block]
+            drawn = np.searchsorted(cumulative, before + rng.random(n), side="right")
+            choices[:, block + 1] = drawn - before * self._blocks[block + 1].n_choices
+        return self._genotypes(choices)
+
+    def neighbours(self, genotype: npt.ArrayLike) -> Genotypes:
+        """Return the canonical genotypes of all other networks one decision away."""
+        own = self._checked(genotype, ndim=1)
+        rows = []
+        for decision, size in enumerate(self._sizes):
+            for option in range(size):
+                if option != own[decision]:
+                    row = own.copy()
+                    row[decision] = option
+                    rows.append(row)
+        near = np.unique(self.canonical(np.array(rows)), axis=0)
+        return near[np.any(near != self.canonical(own[None]), axis=1)]
+
+    def enumerate(self) -> Iterator[Genotypes]:
+        """Yield the canonical genotype of every network, each once."""
+
+        def extend(choices: list[int]) -> Iterator[Genotypes]:
+            block = len(choices)
+            if block == len(self._blocks):
+                yield self._genotypes(np.array([choices]))[0]
+                return
+            allowed = self._allowed[block - 1][choices[-1]] if block else self._starts
+            for choice in np.flatnonzero(allowed).tolist():
+                yield from extend([*choices, choice])
+
+        return extend([])
+
+    def code_matrix(self) -> Ints:
+        """Return the matrix that takes genotypes to codes, shape ``(n_decisions, n_blocks)``.
+
+        ``genotypes @ code_matrix()`` indexes the tables of `block_prices`.
+        """
+        matrix = np.zeros((len(self.decisions), len(self._blocks)), dtype=np.int64)
+        for block, tables in enumerate(self._blocks):
+            matrix[self._columns[block], block] = tables.radix
+            wide = self._blocks[block - 1].wide if block else None
+            if wide is not None:
+                matrix[self._columns[block - 1].start + wide, block] = tables.n_choices
+        return matrix
+
+    def block_prices(self, prices: npt.ArrayLike) -> list[Floats]:
+        """Return one table a block, indexed by code, whose entries sum to a network's price.
+
+        Args:
+            prices: of each of ``layers``, shape ``(n_layers,)``. The stem counts to the first
+                block, the head to the last.
+        """
+        price = np.asarray(prices, dtype=np.float64)
+        tables = []
+        for block in self._blocks:
+            repeats = np.where(block.depth > 1, (block.depth - 1) * price[block.repeat], 0.0)
+            tables.append(price[block.first] + repeats)
+        tables[0] = tables[0] + price[self._stem].sum()
+        heads = np.array([price[head].sum() for head in self._heads])
+        tables[-1] = tables[-1] + heads[self._blocks[-1].state_out]
+        return [table.ravel() for table in tables]
+
+    def _layer_ids(self, choices: Ints) -> list[int]:
+        numbers, state = list(self._stem), 0
+        for tables, choice in zip(self._blocks, choices.tolist(), strict=True):
+            numbers.append(int(tables.first[state, choice]))
+            numbers += [int(tables.repeat[choice])] * (int(tables.depth[choice]) - 1)
+            state = int(tables.state_out[choice])
+        return numbers + self._heads[state]
+
+    def _checked(self, genotypes: npt.ArrayLike, *, ndim: int) -> Genotypes:
+        array = np.asarray(genotypes)
+        if (
+            array.ndim != ndim
+            or array.shape[-1] != len(self._sizes)
+            or array.dtype.kind not in "iu"
+        ):
+            raise GenotypeError(
+                f"a genotype of {self.name} has {len(self._sizes)} integers,"
+                f" found {array.dtype} of shape {array.shape}"
+            )
+        outside = np.argwhere(np.atleast_2d((array < 0) | (array >= self._sizes)))
+        if outside.size:
+            row, column = outside[0]
+            raise GenotypeError(
+                f"{self.decisions[column].name} has options 0 to {self._sizes[column] - 1},"
+                f" found {np.atleast_2d(array)[row, column]}"
+            )
+        return array.astype(np.int8)
+
+    def _choices(self, genotypes: Genotypes) -> Ints:
+        wide = genotypes.astype(np.int64)
+        return np.stack(
+            [wide[:, c] @ t.radix for c, t in zip(self._columns, self._blocks, strict=True)], axis=1
+        )
+
+    def _genotypes(self, choices: Ints) -> Genotypes:
+        digits = [t.digits[choices[:, i]] for i, t in enumerate(self._blocks)]
+        return np.concatenate(digits, axis=1).astype(np.int8)
+
+    def _drop_idle_options(self, choices: Ints) -> None:
+        state = np.zeros(len(choices), dtype=np.int64)
+        for block, tables in enumerate(self._blocks):
+            choices[:, block] = tables.canonical[state, choices[:, block]]
+            state = tables.state_out[choices[:, block]]
+
+    @cached_property
+    def _starts(self) -> Ints:
+        """1 for each canonical choice of the first block, shape ``(n_choices,)``."""
+        first = self._blocks[0]
+        return (first.canonical[0] == np.arange(first.n_choices)).astype(self._count_type)
+
+    @cached_property
+    def _allowed(self) -> list[npt.NDArray[np.bool_]]:
+        """For each pair of neighbouring blocks, which canonical choices may follow which."""
+        pairs = []
+        for before, after, merge in zip(self._blocks, self._blocks[1:], self._merges, strict=False):
+            canonical = after.canonical == np.arange(after.n_choices)
+            pairs.append(canonical[before.state_out] & ~merge)
+        return pairs
+
+    @cached_property
+    def _completions(self) -> list[Ints]:
+        """For each block and choice, the number of ways to go on to the end, exactly."""
+        ways = [np.ones(self._blocks[-1].n_choices, dtype=self._count_type)]
+        for allowed in reversed(self._allowed):
+            ways.insert(0, allowed.astype(self._count_type) @ ways[0])
+        return ways
+
+    @cached_property
+    def _cumulative(self) -> list[Floats]:
+        """For each pair, row-wise cumulative probabilities with the row's number added, flat."""
+        rows = []
+        for allowed, ways in zip(self._allowed, self._completions[1:], strict=True):
+            cumulative = np.cumsum(allowed * ways.astype(float), axis=1)
+            cumulative /= np.maximum(cumulative[:, -1:], 1.0)
+            rows.append((cumulative + np.arange(len(allowed))[:, None]).ravel())
+        return rows
+
+    @property
+    def _count_type(self) -> type:
+        return np.int64 if self.n_genotypes < 2**63 else object
+
+
+def _mergeable(before: _BlockTables, after: _BlockTables, stride: int) -> npt.NDArray[np.bool_]:
+    """Return where a layer may move from one block to the next, shape (choices, choices)."""
+    if stride != 1:
+        return np.zeros((before.n_choices, after.n_choices), dtype=bool)
+    first = after.first[before.state_out]
+    same = (before.repeat[:, None] == first) & (after.template[None, :] == first)
+    possible = (before.shallower >= 0)[:, None] & (after.deeper >= 0)[None, :]
+    return same & possible

@@ -1,0 +1,265 @@
+"""The torch module of a graph: trained in torch, then folded into weights for an exporter.
+
+    Graph  -->  GraphModule (NCHW, batch norm)  -->  folded_weights (TFLite's layout, no batch norm)
+
+Submodules carry the operators' own names, so ``module.get_submodule("3.depthwise")`` is the
+operator ``3.depthwise`` and its state is saved as ``3.depthwise.convolution.weight`` and so on.
+torch is imported here and in no other module of this folder.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from networks.errors import ShapeError
+from networks.graph import (
+    Activate,
+    Add,
+    AveragePool,
+    Convolution,
+    Dense,
+    GlobalAverage,
+    Graph,
+    Multiply,
+    Operator,
+    Shape,
+)
+
+BATCH_NORM_EPSILON = 1e-3
+BATCH_NORM_MOMENTUM = 0.01
+
+
+class GraphModule(nn.Module):
+    """Computes a graph on batches, images NCHW.
+
+    Returns ``(n, classes)`` where the last value is 1 x 1 x classes, else ``(n, c, h, w)``.
+    Memory format is channels-last throughout, which is the faster one on a CPU.
+
+    Args:
+        momentum: share of the new batch in batch norm's running statistics; MnasNet's 0.01
+            suits long training, a short one wants more.
+    """
+
+    def __init__(self, graph: Graph, *, momentum: float = BATCH_NORM_MOMENTUM) -> None:
+        super().__init__()
+        self.graph = graph
+        self._steps: list[tuple[nn.Module, tuple[int, ...]]] = []
+        for operator in graph.operators:
+            step = _module(graph, operator, momentum)
+            if isinstance(operator, Convolution | Dense):
+                self._insert(operator.name, step)
+            self._steps.append((step, operator.inputs))
+        self._last_use = {v: i for i, (_, inputs) in enumerate(self._steps) for v in inputs}
+        self.to(memory_format=torch.channels_last)
+
+    def forward(self, *inputs: Tensor) -> Tensor:
+        """Return the last value; one input of shape ``(n, c, h, w)`` a graph input."""
+        values = {
+            number: value.contiguous(memory_format=torch.channels_last)
+            for number, value in enumerate(inputs)
+        }
+        number = len(inputs) - 1
+        for index, (step, reads) in enumerate(self._steps):
+            number += 1
+            values[number] = step(*(values[read] for read in reads))
+            for read in reads:
+                if self._last_use[read] == index:
+                    values.pop(read, None)
+        output = values[number]
+        shape = self.graph.output
+        return output.flatten(1) if (shape.height, shape.width) == (1, 1) else output
+
+    def _insert(self, name: str, module: nn.Module) -> None:
+        """Add ``module`` under its dotted name."""
+        *path, leaf = name.split(".")
+        parent: nn.Module = self
+        for part in path:
+            if part not in dict(parent.named_children()):
+                parent.add_module(part, nn.Module())
+            parent = parent.get_submodule(part)
+        parent.add_module(leaf, module)
+
+
+def folded_weights(
+    module: GraphModule,
+) -> dict[str, tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]]:
+    """Return kernel and bias of every named operator, running batch norm folded into both.
+
+    Kernels have TFLite's layout: OHWI, 1HWC (depthwise) or (out, in) (dense). Folding is done in
+    float64; the result computes what the module does in eval mode.
+    """
+    return {
+        operator.name: _folded(module.get_submodule(operator.name))
+        for operator in module.graph.operators
+        if isinstance(operator, Convolution | Dense)
+    }
+
+
+def _folded(
+    module: nn.Module,
+) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+    if isinstance(module, _Dense):
+        dense = module.dense
+        return dense.weight.detach().float().numpy(), dense.bias.detach().float().numpy()
+    assert isinstance(module, _Convolution)
+    kernel = module.convolution.weight.detach().double()
+    norm, bias = module.norm, module.convolution.bias
+    if norm is None:
+        assert bias is not None
+        offset = bias.detach().double()
+    else:
+        assert norm.running_mean is not None
+        assert norm.running_var is not None
+        scale = norm.weight.detach().double() / torch.sqrt(norm.running_var.double() + norm.eps)
+        offset = norm.bias.detach().double() - norm.running_mean.double() * scale
+        kernel = kernel * scale[:, None, None, None]
+    layout = (1, 2, 3, 0) if module.convolution.groups > 1 or module.depthwise else (0, 2, 3, 1)
+    return kernel.permute(layout).contiguous().float().numpy(), offset.float().numpy()
+
+
+def _module(graph: Graph, operator: Operator, momentum: float) -> nn.Module:
+    """Return the module of one operator, with fresh parameters if it has any."""
+    match operator:
+        case Convolution():
+            return _Convolution(graph.shape(operator.inputs[0]), operator, momentum)
+        case Dense():
+            return _Dense(graph.shape(operator.inputs[0]).channels, operator)
+        case AveragePool():
+            return _AveragePool(graph.shape(operator.inputs[0]), operator.kernel, operator.stride)
+        case GlobalAverage():
+            return _GlobalAverage()
+        case Add():
+            return _Add()
+        case Multiply():
+            return _Multiply()
+        case Activate():
+            return _ACTIVATIONS[operator.function]()
+        case _:
+            raise ShapeError(f"no torch module for the operator {type(operator).__name__}")
+
+
+class _Convolution(nn.Module):
+    """SAME convolution, batch norm unless it has a bias, activation."""
+
+    def __init__(self, shape: Shape, operator: Convolution, momentum: float) -> None:
+        super().__init__()
+        kernel, stride, channels = operator.kernel, operator.stride, operator.shape.channels
+        self.depthwise = operator.depthwise
+        self.pad, padding = _same_padding(shape, kernel, stride)
+        self.convolution = nn.Conv2d(
+            shape.channels,
+            channels,
+            kernel,
+            stride,
+            padding,
+            groups=shape.channels if operator.depthwise else 1,
+            bias=not operator.batch_norm,
+        )
+        self.norm = (
+            nn.BatchNorm2d(channels, eps=BATCH_NORM_EPSILON, momentum=momentum)
+            if operator.batch_norm
+            else None
+        )
+        self.activation = _ACTIVATIONS[operator.activation]()
+        # He et al. 2015 by fan-out, as MobileNets are trained; a depthwise filter has one output
+        fan_out = kernel**2 * (1 if operator.depthwise else channels)
+        nn.init.normal_(self.convolution.weight, std=math.sqrt(2 / fan_out))
+        if self.convolution.bias is not None:
+            nn.init.zeros_(self.convolution.bias)
+
+    def forward(self, value: Tensor) -> Tensor:
+        value = self.convolution(value if self.pad is None else functional.pad(value, self.pad))
+        if self.norm is not None:
+            value = self.norm(value)
+        activated: Tensor = self.activation(value)
+        return activated
+
+
+class _Dense(nn.Module):
+    """Fully connected on ``(n, c, 1, 1)`` or ``(n, c)``; gives ``(n, units)``."""
+
+    def __init__(self, channels: int, operator: Dense) -> None:
+        super().__init__()
+        units = operator.shape.channels
+        self.dense = nn.Linear(channels, units)
+        self.activation = _ACTIVATIONS[operator.activation]()
+        nn.init.uniform_(self.dense.weight, -1 / math.sqrt(units), 1 / math.sqrt(units))
+        nn.init.zeros_(self.dense.bias)
+
+    def forward(self, value: Tensor) -> Tensor:
+        activated: Tensor = self.activation(self.dense(value.flatten(1)))
+        return activated
+
+
+class _AveragePool(nn.Module):
+    """SAME average pooling in which padding does not count."""
+
+    def __init__(self, shape: Shape, kernel: int, stride: int) -> None:
+        super().__init__()
+        self.kernel, self.stride, self.shape = kernel, stride, shape
+        self.pad, self.padding = _same_padding(shape, kernel, stride)
+
+    def forward(self, value: Tensor) -> Tensor:
+        if self.pad is None:
+            return functional.avg_pool2d(
+                value, self.kernel, self.stride, self.padding, count_include_pad=False
+            )
+        counted = value.new_ones((1, 1, self.shape.height, self.shape.width))
+        return self._zero_padded(value) / self._zero_padded(counted)
+
+    def _zero_padded(self, value: Tensor) -> Tensor:
+        assert self.pad is not None
+        return functional.avg_pool2d(functional.pad(value, self.pad), self.kernel, self.stride)
+
+
+class _GlobalAverage(nn.Module):
+    def forward(self, value: Tensor) -> Tensor:
+        return value.mean(dim=(2, 3), keepdim=True)
+
+
+class _Add(nn.Module):
+    def forward(self, left: Tensor, right: Tensor) -> Tensor:
+        return left + right
+
+
+class _Multiply(nn.Module):
+    def forward(self, value: Tensor, gate: Tensor) -> Tensor:
+        return value * gate
+
+
+_ACTIVATIONS: Mapping[str, type[nn.Module]] = {
+    "linear": nn.Identity,
+    "relu": nn.ReLU,
+    "relu6": nn.ReLU6,
+    "hard-swish": nn.Hardswish,
+    "sigmoid": nn.Sigmoid,
+    "hard-sigmoid": nn.Hardsigmoid,
+}
+
+
+def _same_padding(
+    shape: Shape, kernel: int, stride: int
+) -> tuple[tuple[int, int, int, int] | None, tuple[int, int]]:
+    """Return TFLite's SAME padding: an explicit pad where it is lopsided, else the operator's own.
+
+    The pad is (left, right, top, bottom), the padding (height, width); one of them does nothing.
+    """
+    (top, bottom), (left, right) = (
+        _split(max((-(-size // stride) - 1) * stride + kernel - size, 0))
+        for size in (shape.height, shape.width)
+    )
+    if top == bottom and left == right:
+        return None, (top, left)
+    return (left, right, top, bottom), (0, 0)
+
+
+def _split(total: int) -> tuple[int, int]:
+    """Return padding before and after: TFLite puts the odd pixel after."""
+    return total // 2, total - total // 2
