@@ -57,7 +57,6 @@ class GraphModule(nn.Module):
                 self._insert(operator.name, step)
             self._steps.append((step, operator.inputs))
         self._last_use = {v: i for i, (_, inputs) in enumerate(self._steps) for v in inputs}
-        self.to(memory_format=torch.channels_last)
 
     def forward(self, *inputs: Tensor) -> Tensor:
         """Return the last value; one input of shape ``(n, c, h, w)`` a graph input."""
@@ -120,7 +119,7 @@ def _folded(
         scale = norm.weight.detach().double() / torch.sqrt(norm.running_var.double() + norm.eps)
         offset = norm.bias.detach().double() - norm.running_mean.double() * scale
         kernel = kernel * scale[:, None, None, None]
-    layout = (1, 2, 3, 0) if module.convolution.groups > 1 or module.depthwise else (0, 2, 3, 1)
+    layout = (1, 2, 3, 0) if module.depthwise else (0, 2, 3, 1)
     return kernel.permute(layout).contiguous().float().numpy(), offset.float().numpy()
 
 
@@ -170,7 +169,9 @@ class _Convolution(nn.Module):
         self.activation = _ACTIVATIONS[operator.activation]()
         # He et al. 2015 by fan-out, as MobileNets are trained; a depthwise filter has one output
         fan_out = kernel**2 * (1 if operator.depthwise else channels)
-        nn.init.normal_(self.convolution.weight, std=math.sqrt(2 / fan_out))
+        weight = self.convolution.weight
+        nn.init.normal_(weight, std=math.sqrt(2 / fan_out))
+        weight.data = weight.data.contiguous(memory_format=torch.channels_last)
         if self.convolution.bias is not None:
             nn.init.zeros_(self.convolution.bias)
 

@@ -1,0 +1,286 @@
+"""DirectExporter: writes the float32 flatbuffer of a graph itself, about a millisecond a layer.
+
+One TFLite operator an operator of the graph, activations fused, SAME padding; hard-sigmoid is
+two, ADD with a fused RELU6 and MUL. The result is one whole-graph XNNPACK delegate.
+
+History of ``version``, which changes whenever the same graph and weights give other bytes:
+
+    1   first
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+from ai_edge_litert import schema_py_generated as schema
+from flatbuffers.builder import Builder
+
+from exporters.errors import UnsupportedOperator
+from exporters.model_file import FILE_IDENTIFIER, METADATA_NAME
+from exporters.weights import Weights, check_weights
+from networks.graph import (
+    Activate,
+    Activation,
+    Add,
+    AveragePool,
+    Convolution,
+    Dense,
+    GlobalAverage,
+    Graph,
+    Multiply,
+    Operator,
+    Shape,
+)
+
+_SCHEMA_VERSION = 3
+_ALIGNMENT = 16
+_FUSED: Mapping[Activation, int] = {
+    "linear": schema.ActivationFunctionType.NONE,
+    "relu": schema.ActivationFunctionType.RELU,
+    "relu6": schema.ActivationFunctionType.RELU6,
+}
+
+
+class DirectExporter:
+    """The production exporter: float32, batch 1, no TensorFlow."""
+
+    name = "direct-float32"
+    version = "1"
+
+    def export(
+        self, graph: Graph, weights: Weights, *, labels: Mapping[str, str] | None = None
+    ) -> bytes:
+        """Return the model: input ``image`` NHWC, output ``logits`` or, of a layer, ``features``.
+
+        The same arguments give the same bytes in every process.
+
+        Args:
+            labels: travel in the model's metadata, beside this exporter's name and version.
+
+        Raises:
+            WeightsError: the weights do not fit the graph or are not finite.
+            UnsupportedOperator: TFLite has no such operator.
+        """
+        check_weights(graph, weights)
+        model = _Model(graph, weights)
+        for index, operator in enumerate(graph.operators):
+            model.append(operator, len(graph.inputs) + index)
+        provenance = {**(labels or {}), "exporter": self.name, "exporter_version": self.version}
+        return model.finish(f"hilnas {self.name} {self.version}", provenance)
+
+
+class _Packs(Protocol):
+    """What the schema's object API asks of a part: to write itself and say where."""
+
+    def Pack(self, builder: Builder) -> int: ...  # noqa: N802
+
+
+class _AlignedBuffer:
+    """A buffer whose data starts at a multiple of 16 bytes and is copied once."""
+
+    def __init__(self, data: npt.NDArray[Any]) -> None:
+        self.data = np.ascontiguousarray(data).reshape(-1).view(np.uint8)
+
+    def Pack(self, builder: Builder) -> int:  # noqa: N802
+        builder.StartVector(1, self.data.size, _ALIGNMENT)
+        builder.head -= self.data.size
+        builder.Bytes[builder.head : builder.head + self.data.size] = self.data.data
+        data = builder.EndVector()
+        schema.BufferStart(builder)
+        schema.BufferAddData(builder, data)
+        return int(schema.BufferEnd(builder))
+
+
+class _Model:
+    """The model being written: its tensors, their data, and its operators so far."""
+
+    def __init__(self, graph: Graph, weights: Weights) -> None:
+        self.graph, self.weights = graph, weights
+        self.buffers: list[_Packs] = [schema.BufferT()]  # number 0 means no data
+        self.tensors: list[Any] = []
+        self.operators: list[Any] = []
+        self.codes: dict[int, int] = {}
+        self.flat = {o.inputs[0] for o in graph.operators if isinstance(o, Dense)}
+        single = len(graph.inputs) == 1
+        self.inputs = [
+            self.tensor("image" if single else f"image_{number}", _nhwc(shape))
+            for number, shape in enumerate(graph.inputs)
+        ]
+        self.outputs: dict[int, int] = dict(enumerate(self.inputs))
+
+    def append(self, operator: Operator, number: int) -> None:
+        """Append what computes value ``number``."""
+        reads = [self.outputs[value] for value in operator.inputs]
+        shape = _nhwc(operator.shape)
+        match operator:
+            case Convolution():
+                output = self.convolution(operator, reads, shape)
+            case Dense():
+                output = self.node(
+                    "FULLY_CONNECTED",
+                    [*reads, *self.parameters(operator)],
+                    [1, operator.shape.channels],
+                    schema.FullyConnectedOptionsT(
+                        fusedActivationFunction=_fused(operator.activation, operator.name)
+                    ),
+                )
+            case AveragePool():
+                output = self.node(
+                    "AVERAGE_POOL_2D",
+                    reads,
+                    shape,
+                    schema.Pool2DOptionsT(
+                        padding=schema.Padding.SAME,
+                        strideH=operator.stride,
+                        strideW=operator.stride,
+                        filterHeight=operator.kernel,
+                        filterWidth=operator.kernel,
+                    ),
+                )
+            case GlobalAverage():
+                flat = number in self.flat
+                axes = self.constant("axes", np.array([1, 2], np.int32))
+                output = self.node(
+                    "MEAN",
+                    [*reads, axes],
+                    [1, operator.shape.channels] if flat else shape,
+                    schema.ReducerOptionsT(keepDims=not flat),
+                )
+            case Add():
+                output = self.node("ADD", reads, shape, schema.AddOptionsT())
+            case Multiply():
+                output = self.node("MUL", reads, shape, schema.MulOptionsT())
+            case Activate():
+                output = self.activate(operator.function, reads)
+            case _:
+                raise UnsupportedOperator(
+                    f"{type(operator).__name__} has no TFLite operator in the direct exporter"
+                )
+        self.outputs[number] = output
+
+    def convolution(self, operator: Convolution, reads: list[int], shape: list[int]) -> int:
+        options: dict[str, Any] = {
+            "padding": schema.Padding.SAME,
+            "strideH": operator.stride,
+            "strideW": operator.stride,
+            "dilationHFactor": 1,
+            "dilationWFactor": 1,
+            "fusedActivationFunction": _fused(operator.activation, operator.name),
+        }
+        reads = [*reads, *self.parameters(operator)]
+        if operator.depthwise:
+            return self.node(
+                "DEPTHWISE_CONV_2D",
+                reads,
+                shape,
+                schema.DepthwiseConv2DOptionsT(depthMultiplier=1, **options),
+            )
+        return self.node("CONV_2D", reads, shape, schema.Conv2DOptionsT(**options))
+
+    def activate(self, function: str, reads: list[int]) -> int:
+        shape = self.tensors[reads[0]].shape
+        if function == "sigmoid":
+            return self.node("LOGISTIC", reads, shape)
+        if function == "hard-swish":
+            return self.node("HARD_SWISH", reads, shape, schema.HardSwishOptionsT())
+        if function == "hard-sigmoid":
+            three = self.constant("three", np.array(3, np.float32))
+            sixth = self.constant("sixth", np.array(1 / 6, np.float32))
+            relu6 = schema.AddOptionsT(fusedActivationFunction=_FUSED["relu6"])
+            clipped = self.node("ADD", [*reads, three], shape, relu6)
+            return self.node("MUL", [clipped, sixth], shape, schema.MulOptionsT())
+        raise UnsupportedOperator(f"activation {function!r} has no TFLite operator")
+
+    def parameters(self, operator: Convolution | Dense) -> list[int]:
+        kernel, bias = self.weights[operator.name]
+        return [
+            self.constant(f"{operator.name}/kernel", kernel),
+            self.constant(f"{operator.name}/bias", bias),
+        ]
+
+    def constant(self, name: str, data: npt.NDArray[Any]) -> int:
+        self.buffers.append(_AlignedBuffer(data))
+        return self.tensor(name, list(data.shape), data.dtype, buffer=len(self.buffers) - 1)
+
+    def tensor(
+        self, name: str, shape: list[int], dtype: npt.DTypeLike = np.float32, *, buffer: int = 0
+    ) -> int:
+        kind = schema.TensorType.INT32 if dtype == np.int32 else schema.TensorType.FLOAT32
+        self.tensors.append(
+            schema.TensorT(name=name, shape=shape, type=kind, buffer=buffer, hasRank=True)
+        )
+        return len(self.tensors) - 1
+
+    def node(self, op: str, reads: list[int], shape: list[int], options: Any = None) -> int:
+        """Append one TFLite operator and the tensor that it writes; returns that tensor."""
+        code = getattr(schema.BuiltinOperator, op)
+        output = self.tensor(f"{op.lower()}_{len(self.operators)}", shape)
+        kind = type(options).__name__.removesuffix("T") if options is not None else "NONE"
+        self.operators.append(
+            schema.OperatorT(
+                opcodeIndex=self.codes.setdefault(code, len(self.codes)),
+                inputs=reads,
+                outputs=[output],
+                builtinOptionsType=getattr(schema.BuiltinOptions, kind),
+                builtinOptions=options,
+            )
+        )
+        return output
+
+    def finish(self, description: str, provenance: Mapping[str, str]) -> bytes:
+        """Return the flatbuffer."""
+        if not self.operators:
+            raise UnsupportedOperator("a graph without operators computes nothing to export")
+        output = self.operators[-1].outputs[0]
+        is_vector = isinstance(self.graph.operators[-1], Dense)
+        self.tensors[output].name = "logits" if is_vector else "features"
+        text = json.dumps(provenance, sort_keys=True).encode()
+        self.buffers.append(_AlignedBuffer(np.frombuffer(text, np.uint8)))
+        model = schema.ModelT(
+            version=_SCHEMA_VERSION,
+            description=description,
+            operatorCodes=[
+                schema.OperatorCodeT(deprecatedBuiltinCode=min(c, 127), builtinCode=c, version=1)
+                for c in self.codes
+            ],
+            subgraphs=[
+                schema.SubGraphT(
+                    name="main",
+                    tensors=self.tensors,
+                    inputs=self.inputs,
+                    outputs=[output],
+                    operators=self.operators,
+                )
+            ],
+            buffers=self.buffers,
+            signatureDefs=[
+                schema.SignatureDefT(
+                    signatureKey="serving_default",
+                    inputs=[self._signature(tensor) for tensor in self.inputs],
+                    outputs=[self._signature(output)],
+                    subgraphIndex=0,
+                )
+            ],
+            metadata=[schema.MetadataT(name=METADATA_NAME, buffer=len(self.buffers) - 1)],
+        )
+        data_bytes = sum(b.data.size + 64 for b in self.buffers if isinstance(b, _AlignedBuffer))
+        builder = Builder(data_bytes + 512 * len(self.tensors) + 4096)
+        builder.Finish(model.Pack(builder), file_identifier=FILE_IDENTIFIER)
+        return bytes(memoryview(builder.Bytes)[builder.Head() :])
+
+    def _signature(self, tensor: int) -> Any:
+        return schema.TensorMapT(name=self.tensors[tensor].name, tensorIndex=tensor)
+
+
+def _nhwc(shape: Shape) -> list[int]:
+    return [1, shape.height, shape.width, shape.channels]
+
+
+def _fused(activation: Activation, name: str) -> int:
+    if activation not in _FUSED:
+        raise UnsupportedOperator(f"{name!r}: TFLite does not fuse {activation!r}")
+    return _FUSED[activation]

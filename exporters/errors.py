@@ -1,0 +1,30 @@
+"""Everything that can go wrong on the way from a network to a file.
+
+* ExportError
+  x WeightsError          kernel or bias missing, of another shape, or not finite: fix the weights
+  x UnsupportedOperator   the exporter cannot express it: choose another exporter or network
+  x DamagedModel          the bytes are not a whole .tflite model: export again
+  x WriteFailed           the path cannot be written, the disk is full: nothing was left behind
+"""
+
+from __future__ import annotations
+
+
+class ExportError(Exception):
+    """Base of all errors raised by ``exporters``."""
+
+
+class WeightsError(ExportError):
+    """Weights that do not fit the graph; names the operator, expected and found."""
+
+
+class UnsupportedOperator(ExportError):
+    """An operator that this exporter cannot express; names it."""
+
+
+class DamagedModel(ExportError):
+    """Bytes that are not a whole .tflite model; says what was found."""
+
+
+class WriteFailed(ExportError):
+    """A file could not be written; nothing is left under its final name but what was there."""

@@ -1,0 +1,153 @@
+"""Exporter: the seam between a graph and a .tflite file, and the files that come out of it.
+
+layer or network --graph--> Exporter.export(graph, weights) --bytes--> ExportedModel on disk
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from exporters.direct import DirectExporter
+from exporters.errors import WriteFailed
+from exporters.model_file import read_operators, write_model
+from exporters.weights import Weights, random_weights
+from networks.graph import Graph
+from networks.layers import Layer, lower_layer
+from networks.network import Network, count_madds, count_params
+
+
+class Exporter(Protocol):
+    """Turns a graph and its weights into a .tflite model.
+
+    Every implementation inherits the tests in ``tests/contracts/exporter_contract.py``.
+    """
+
+    @property
+    def name(self) -> str:
+        """What it is called on the command line, such as ``direct-float32``."""
+        ...
+
+    @property
+    def version(self) -> str:
+        """Changes whenever the same graph and weights would give other bytes."""
+        ...
+
+    def export(
+        self, graph: Graph, weights: Weights, *, labels: Mapping[str, str] | None = None
+    ) -> bytes:
+        """Return the model: NHWC in, batch 1, the graph's last value out.
+
+        Args:
+            weights: kernel and bias of every named operator, in TFLite's layout.
+            labels: what the model should say of its origin, such as its block string.
+
+        Raises:
+            WeightsError: the weights do not fit the graph or are not finite.
+            UnsupportedOperator: the exporter cannot express an operator of the graph.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class ExportedModel:
+    """One model on disk. ``operators`` are its TFLite operators in order of execution."""
+
+    path: Path
+    sha256: str
+    params: int
+    madds: int
+    operators: tuple[str, ...]
+    size_bytes: int
+
+
+def export_network(
+    network: Network,
+    path: Path,
+    *,
+    weights: Weights | None = None,
+    seed: int = 0,
+    labels: Mapping[str, str] | None = None,
+    exporter: Exporter | None = None,
+) -> ExportedModel:
+    """Export a network to ``path``; without ``weights``, with random ones of ``seed``.
+
+    Raises:
+        ExportError: the weights do not fit, or the file cannot be written.
+    """
+    return _export(
+        network.graph(), path, weights, seed, labels or {}, exporter or DirectExporter(), sync=True
+    )
+
+
+def export_layer(
+    layer: Layer,
+    path: Path,
+    *,
+    weights: Weights | None = None,
+    seed: int = 0,
+    exporter: Exporter | None = None,
+) -> ExportedModel:
+    """Export one layer to ``path``, labelled with its key; else as `export_network`."""
+    labels = {"layer": layer.key}
+    return _export(
+        lower_layer(layer), path, weights, seed, labels, exporter or DirectExporter(), sync=False
+    )
+
+
+def export_layers(
+    layers: Iterable[Layer],
+    directory: Path,
+    *,
+    seed: int = 0,
+    exporter: Exporter | None = None,
+) -> Iterator[tuple[Layer, ExportedModel]]:
+    """Export each layer with random weights and yield it with its model, one at a time.
+
+    A layer's file name and bytes depend on its key, the seed and the exporter alone, and a file
+    that is there already is kept: an export that was interrupted goes on where it stopped.
+
+    Raises:
+        ExportError: the directory or a file in it cannot be written.
+    """
+    exporter = exporter or DirectExporter()
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise WriteFailed(f"cannot make the folder {directory}: {error.strerror}") from error
+    for layer in layers:
+        yield (
+            layer,
+            export_layer(layer, directory / layer_file_name(layer), seed=seed, exporter=exporter),
+        )
+
+
+def layer_file_name(layer: Layer) -> str:
+    """Return the name of a layer's file: the head of its key's sha256."""
+    return f"{hashlib.sha256(layer.key.encode()).hexdigest()[:20]}.tflite"
+
+
+def _export(
+    graph: Graph,
+    path: Path,
+    weights: Weights | None,
+    seed: int,
+    labels: Mapping[str, str],
+    exporter: Exporter,
+    *,
+    sync: bool,
+) -> ExportedModel:
+    if weights is None:
+        weights, labels = random_weights(graph, seed), {**labels, "weights": f"random {seed}"}
+    data = exporter.export(graph, weights, labels=labels)
+    return ExportedModel(
+        path=path,
+        sha256=write_model(path, data, sync=sync),
+        params=count_params(graph),
+        madds=count_madds(graph),
+        operators=read_operators(data),
+        size_bytes=len(data),
+    )

@@ -1,0 +1,125 @@
+"""Model files: how bytes get to disk whole, and what can be read back from a .tflite."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import struct
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+
+from ai_edge_litert import schema_py_generated as schema
+
+from exporters.errors import DamagedModel, WriteFailed
+
+FILE_IDENTIFIER = b"TFL3"
+METADATA_NAME = "hilnas"
+
+_OPERATOR_NAMES = {
+    code: name for name, code in vars(schema.BuiltinOperator).items() if name.isupper()
+}
+
+
+def write_model(path: Path, data: bytes, *, sync: bool = True) -> str:
+    """Write ``data`` under ``path`` whole or not at all; returns its sha256 in hex.
+
+    A file that already holds these bytes is left as it is.
+
+    Args:
+        sync: wait until the disk has it; thousands of layer files, which can be made again,
+            need not.
+
+    Raises:
+        WriteFailed: the folder is missing or not writable, or the disk is full.
+    """
+    try:
+        if not _holds(path, data):
+            _replace(path, data, sync=sync)
+    except OSError as error:
+        raise WriteFailed(
+            f"cannot write {path} ({len(data)} bytes): {error.strerror}; nothing was left behind"
+        ) from error
+    return hashlib.sha256(data).hexdigest()
+
+
+def read_operators(data: bytes) -> tuple[str, ...]:
+    """Return the names of a model's TFLite operators, in order of execution.
+
+    Raises:
+        DamagedModel: the bytes are not a whole model.
+    """
+    model = _parse(data)
+    try:
+        codes = [
+            _OPERATOR_NAMES[max(code.DeprecatedBuiltinCode(), code.BuiltinCode())]
+            for code in map(model.OperatorCodes, range(model.OperatorCodesLength()))
+        ]
+        graph = model.Subgraphs(0)
+        return tuple(
+            codes[graph.Operators(i).OpcodeIndex()] for i in range(graph.OperatorsLength())
+        )
+    except _UNREADABLE as error:
+        raise DamagedModel(f"the operators of the model cannot be read: {error!r}") from error
+
+
+def read_labels(data: bytes) -> Mapping[str, str]:
+    """Return what an exporter of ours wrote of a model's origin; empty for a foreign model.
+
+    Raises:
+        DamagedModel: the bytes are not a whole model, or the labels cannot be read.
+    """
+    model = _parse(data)
+    try:
+        for entry in map(model.Metadata, range(model.MetadataLength())):
+            if entry.Name() == METADATA_NAME.encode():
+                labels = json.loads(model.Buffers(entry.Buffer()).DataAsNumpy().tobytes())
+                return {str(name): str(value) for name, value in labels.items()}
+    except _UNREADABLE as error:
+        raise DamagedModel(f"the labels of the model cannot be read: {error!r}") from error
+    return {}
+
+
+# What flatbuffers' readers raise on bytes that lead nowhere
+_UNREADABLE = (struct.error, ValueError, IndexError, TypeError, KeyError, AttributeError)
+
+
+def _parse(data: bytes) -> schema.Model:
+    """Return the model, having touched every buffer so that a cut file is noticed."""
+    if data[4:8] != FILE_IDENTIFIER:
+        raise DamagedModel(
+            f"expected a .tflite model (identifier {FILE_IDENTIFIER.decode()} at byte 4),"
+            f" found {len(data)} bytes that begin with {data[:8]!r}"
+        )
+    try:
+        model = schema.Model.GetRootAs(data)
+        if model.SubgraphsLength() < 1 or model.BuffersLength() < 1:
+            raise ValueError("no graph or no buffers")
+        for buffer in map(model.Buffers, range(model.BuffersLength())):
+            buffer.DataAsNumpy()
+    except _UNREADABLE as error:
+        raise DamagedModel(
+            f"the model of {len(data)} bytes is cut short or damaged: {error}; export it again"
+        ) from error
+    return model
+
+
+def _holds(path: Path, data: bytes) -> bool:
+    return path.is_file() and path.stat().st_size == len(data) and path.read_bytes() == data
+
+
+def _replace(path: Path, data: bytes, *, sync: bool) -> None:
+    descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    temporary = Path(name)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(data)
+            if sync:
+                file.flush()
+                os.fsync(file.fileno())
+        temporary.chmod(0o644)
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
