@@ -1,0 +1,136 @@
+"""Everything that can go wrong between a visit and a predicted latency.
+
+* LatencyTableError
+  x JournalError             the journal of a table; nothing that was committed is lost
+    - JournalLocked          another process writes to it: wait, or end that process
+    - JournalDamaged         not a journal, or its pages do not check out
+    - JournalNewer           written by a newer version of this program
+    - JournalFull            the disk is full: make room and run the same command again
+  x TableError               a table, or what it is asked for
+    - TableNotFound          no table of that name or at that path
+    - TableDamaged           truncated, changed after it was written, or not a table
+    - TableNewer             written by a newer version of this program
+    - ConditionMismatch      rows measured under another condition
+    - InvalidRow             a row that cannot be: no latency is less than or equal to 0
+    - MissingLayers          layers that the table does not price (with the nearest it does)
+    - Uncalibrated           no whole network ties the sum of layers to the truth
+  x ValidationError          too few networks, or numbers that cannot be compared
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from device_agents.measurement import Condition
+
+
+class LatencyTableError(Exception):
+    """Base of all errors raised by ``latency_tables``."""
+
+
+class JournalError(LatencyTableError):
+    """The journal cannot be read or appended to."""
+
+
+class JournalLocked(JournalError):
+    """Another process is the journal's writer."""
+
+    def __init__(self, path: Path, pid: int | None) -> None:
+        holder = "another process" if pid is None else f"process {pid}"
+        super().__init__(
+            f"{path}: expected no other writer, found {holder} writing to it;"
+            " wait until it ends, or profile into another table"
+        )
+        self.path, self.pid = path, pid
+
+
+class JournalDamaged(JournalError):
+    """The file is not a journal, or its pages do not check out."""
+
+
+class JournalNewer(JournalError):
+    """The journal's schema is newer than this program's."""
+
+    def __init__(self, path: Path, found: int, known: int) -> None:
+        super().__init__(
+            f"{path}: expected journal schema {known} or older, found {found}; update hilnas"
+        )
+
+
+class JournalFull(JournalError):
+    """The disk is full; every visit committed before is kept."""
+
+
+class TableError(LatencyTableError):
+    """A table cannot be read, built or asked."""
+
+
+class TableNotFound(TableError):
+    """No table of that name; the message lists the nearest names that exist."""
+
+    def __init__(self, name: str, root: Path, known: Iterable[str]) -> None:
+        known = sorted(known)
+        close = difflib.get_close_matches(name, known, n=3, cutoff=0.4) or known[:5]
+        there = f"there are {', '.join(close)}" if close else "there are none yet"
+        super().__init__(f"no table {name!r} under {root}; {there}")
+        self.name = name
+
+
+class TableDamaged(TableError):
+    """The file is truncated, was changed after it was written, or is no table."""
+
+
+class TableNewer(TableError):
+    """The table's schema is newer than this program's."""
+
+    def __init__(self, path: Path, found: int, known: int) -> None:
+        super().__init__(
+            f"{path}: expected table schema {known} or older, found {found}; update hilnas"
+        )
+
+
+class ConditionMismatch(TableError):
+    """Two latencies that are not comparable: names every field in which they differ."""
+
+    def __init__(self, what: str, expected: Condition, found: Condition) -> None:
+        fields = expected.differences(found)
+        sides = ", ".join(
+            f"{name} {ours!r} | {theirs!r}" for name, (ours, theirs) in fields.items()
+        )
+        super().__init__(
+            f"{what}: conditions differ (expected | found): {sides}; use another table"
+        )
+        self.fields = fields
+
+
+class InvalidRow(TableError):
+    """A row whose values cannot be."""
+
+
+class MissingLayers(TableError):
+    """Layers that the table does not price, the first with its nearest priced neighbours."""
+
+    def __init__(self, table: str, missing: Sequence[str], nearest: Sequence[str]) -> None:
+        more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
+        near = f"nearest are {', '.join(nearest)}" if nearest else "it has no layer of that kind"
+        super().__init__(
+            f"table {table!r} has no layer {missing[0]}{more} ({near});"
+            " profile the space that holds it into this table"
+        )
+        self.missing, self.nearest = tuple(missing), tuple(nearest)
+
+
+class Uncalibrated(TableError):
+    """No calibration network was measured."""
+
+    def __init__(self, table: str) -> None:
+        super().__init__(
+            f"table {table!r} has no calibration network yet, so its sums are of unknown scale;"
+            " run the same profile again to finish it"
+        )
+
+
+class ValidationError(LatencyTableError):
+    """Predictions and measurements that cannot be compared."""

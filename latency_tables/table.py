@@ -1,0 +1,330 @@
+"""LatencyTable: what each layer costs on one device under one condition; frozen, one Parquet file.
+
+    rows          one a layer: Row, or the columns of SCHEMA
+    networks      whole networks measured end to end in the same sessions
+    calibration   the factor that ties sums of rows to those networks
+
+The file is plain Parquet, so pandas, DuckDB or pyarrow read it alone. Everything but the rows is
+JSON in its metadata, beside the sha256 of the whole file (taken with the checksum's own digits
+as zeros), so a byte changed anywhere is refused before the file is parsed.
+
+History of the schema (``hilnas.table``, key ``schema``; the checksum's place never changes):
+    1   the columns of SCHEMA
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal, Self
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from device_agents.measurement import Condition
+from latency_tables.errors import (
+    ConditionMismatch,
+    InvalidRow,
+    TableDamaged,
+    TableError,
+    TableNewer,
+)
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+SCHEMA_VERSION = 1
+SCHEMA = pa.schema(
+    [
+        pa.field("layer", pa.string(), nullable=False),
+        pa.field("hot_ms", pa.float64(), nullable=False),
+        pa.field("cold_ms", pa.float64(), nullable=False),
+        pa.field("visits", pa.int64(), nullable=False),
+        pa.field("status", pa.string(), nullable=False),
+        pa.field("spread", pa.float64(), nullable=False),
+        pa.field("measured_unix_s", pa.float64(), nullable=False),
+        pa.field("sha256", pa.string(), nullable=False),
+    ]
+)
+Status = Literal["ok", "unstable"]
+_CHECKSUM = re.compile(rb"sha256-of-this-file:([0-9a-f]{64})")
+_NO_CHECKSUM = b"sha256-of-this-file:" + b"0" * 64
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One layer's latency: floor of hot invocations, median of cold ones.
+
+    ``status`` is ``unstable`` where the smallest visit minima did not come to agree; ``spread``
+    is how far they lie apart, relative. ``measured_unix_s`` is the start of the last visit.
+    """
+
+    layer: str
+    hot_ms: float
+    cold_ms: float
+    visits: int
+    status: Status
+    spread: float
+    measured_unix_s: float
+    sha256: str
+
+    def __post_init__(self) -> None:
+        for name, value in (("hot_ms", self.hot_ms), ("cold_ms", self.cold_ms)):
+            if not (math.isfinite(value) and value > 0):
+                raise InvalidRow(f"{self.layer}: {name} is finite and over 0, found {value}")
+        if self.visits < 1 or not (math.isfinite(self.spread) and self.spread >= 0):
+            raise InvalidRow(f"{self.layer}: visits start at 1 and spread at 0, found {self}")
+        if self.status not in ("ok", "unstable"):
+            raise InvalidRow(f"{self.layer}: status is 'ok' or 'unstable', found {self.status!r}")
+
+
+@dataclass(frozen=True, slots=True)
+class MeasuredNetwork:
+    """A whole network measured end to end: its layers' keys in order, and its latency."""
+
+    label: str
+    layers: tuple[str, ...]
+    latency_ms: float
+    cold_ms: float
+    visits: int
+    status: Status
+    measured_unix_s: float
+    sha256: str
+
+    def __post_init__(self) -> None:
+        if not (math.isfinite(self.latency_ms) and self.latency_ms > 0):
+            raise InvalidRow(
+                f"{self.label}: latency_ms is finite and over 0, found {self.latency_ms}"
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class Calibration:
+    """``latency = scale x sum of rows``, from ``networks`` networks.
+
+    ``residual`` is the relative standard deviation that the scale leaves.
+    """
+
+    scale: float
+    residual: float
+    networks: int
+
+    def __post_init__(self) -> None:
+        if not (math.isfinite(self.scale) and self.scale > 0 and self.networks > 0):
+            raise InvalidRow(f"a calibration's scale is finite and over 0, found {self}")
+
+
+@dataclass(frozen=True, slots=True)
+class Provenance:
+    """Where the rows come from: device address, program, journal and its sessions."""
+
+    address: str
+    tool_version: str
+    journal: str
+    sessions: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class LatencyTable:
+    """See the module. ``rows`` has the columns of ``SCHEMA``, sorted by layer, none twice.
+
+    ``invalid`` says of layers that were tried why they have no row.
+    """
+
+    name: str
+    condition: Condition
+    rows: pa.Table
+    networks: tuple[MeasuredNetwork, ...]
+    calibration: Calibration | None
+    provenance: Provenance
+    invalid: Mapping[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if not self.rows.schema.equals(SCHEMA):
+            raise InvalidRow(f"expected the columns {SCHEMA.names}, found {self.rows.schema.names}")
+        for column in ("hot_ms", "cold_ms"):
+            values = self.rows[column].to_numpy()
+            bad = np.flatnonzero(~(np.isfinite(values) & (values > 0)))
+            if bad.size:
+                layer = self.rows["layer"][int(bad[0])].as_py()
+                raise InvalidRow(f"{layer}: {column} is finite and over 0, found {values[bad[0]]}")
+        layers = self.rows["layer"].combine_chunks()
+        if len(layers) > 1 and not pc.all(pc.less(layers[:-1], layers[1:])).as_py():
+            raise InvalidRow(
+                f"table {self.name!r}: rows are sorted by layer, and no layer is twice"
+            )
+
+    @classmethod
+    def from_rows(
+        cls,
+        name: str,
+        condition: Condition,
+        rows: Iterable[Row],
+        *,
+        provenance: Provenance,
+        networks: Sequence[MeasuredNetwork] = (),
+        calibration: Calibration | None = None,
+        invalid: Mapping[str, str] | None = None,
+    ) -> Self:
+        """Return the table of these rows, in any order.
+
+        Raises:
+            InvalidRow: two rows price one layer.
+        """
+        columns = [asdict(row) for row in sorted(rows, key=lambda row: row.layer)]
+        arrow = pa.Table.from_pylist(columns, schema=SCHEMA)
+        return cls(
+            name, condition, arrow, tuple(networks), calibration, provenance, dict(invalid or {})
+        )
+
+    def __len__(self) -> int:
+        return int(self.rows.num_rows)
+
+    def __contains__(self, layer: str) -> bool:
+        return layer in self._places
+
+    def row(self, layer: str) -> Row:
+        """Return the row of this layer key.
+
+        Raises:
+            KeyError: there is none.
+        """
+        (values,) = self.rows.slice(self._places[layer], 1).to_pylist()
+        return Row(**values)
+
+    def hot_ms(self, layers: Sequence[str]) -> npt.NDArray[np.float64]:
+        """Return the hot floor of each layer key, shape ``(n,)``, NaN where there is no row."""
+        hot, places = self.rows["hot_ms"].to_numpy(), self._places
+        found = [places.get(layer, -1) for layer in layers]
+        return np.array([hot[place] if place >= 0 else np.nan for place in found])
+
+    def extend(self, other: LatencyTable) -> LatencyTable:
+        """Return this table with the other's rows; of two rows of one layer the later stays.
+
+        The calibration is left out: fit it again with `calibration.calibrate`.
+
+        Raises:
+            ConditionMismatch: their rows are not comparable; names the fields that differ.
+        """
+        if self.condition != other.condition:
+            raise ConditionMismatch(
+                f"{other.name!r} into {self.name!r}", self.condition, other.condition
+            )
+        rows = pa.concat_tables([self.rows, other.rows]).sort_by(
+            [("layer", "ascending"), ("measured_unix_s", "ascending"), ("sha256", "ascending")]
+        )
+        layers = rows["layer"].to_numpy()
+        last = np.append(layers[1:] != layers[:-1], True) if len(layers) else np.zeros(0, bool)
+        kept = rows.filter(pa.array(last))
+        networks = {network.sha256: network for network in (*self.networks, *other.networks)}
+        invalid = {**self.invalid, **other.invalid}
+        priced = set(kept["layer"].to_pylist())
+        return replace(
+            self,
+            rows=kept.combine_chunks(),
+            networks=tuple(networks[sha256] for sha256 in sorted(networks)),
+            calibration=None,
+            invalid={layer: invalid[layer] for layer in sorted(invalid) if layer not in priced},
+        )
+
+    def to_pandas(self) -> pd.DataFrame:
+        """Return the rows as a data frame with the columns of ``SCHEMA``."""
+        return self.rows.to_pandas()
+
+    def to_bytes(self) -> bytes:
+        """Return the file; `from_bytes` is the inverse."""
+        description = {
+            "schema": SCHEMA_VERSION,
+            "name": self.name,
+            "condition": self.condition.to_dict(),
+            "networks": [asdict(network) for network in self.networks],
+            "calibration": None if self.calibration is None else asdict(self.calibration),
+            "provenance": asdict(self.provenance),
+            "invalid": dict(self.invalid),
+        }
+        metadata = {
+            b"hilnas.table": json.dumps(description, sort_keys=True).encode(),
+            b"hilnas.checksum": _NO_CHECKSUM,
+        }
+        sink = pa.BufferOutputStream()
+        # store_schema=False: Arrow's own copy of the schema would only repeat SCHEMA
+        with pq.ParquetWriter(sink, SCHEMA, store_schema=False) as writer:
+            writer.write_table(self.rows)
+            writer.add_key_value_metadata(metadata)
+        data: bytes = sink.getvalue().to_pybytes()
+        return data.replace(_NO_CHECKSUM, b"sha256-of-this-file:" + _digest(data))
+
+    @classmethod
+    def from_bytes(cls, data: bytes, path: Path) -> Self:
+        """Return the table in this file's bytes; ``path`` is for messages.
+
+        Raises:
+            TableDamaged: not a whole table as it was written.
+            TableNewer: written by a newer version of this program.
+        """
+        _check_bytes(data, path)
+        file = pq.ParquetFile(pa.BufferReader(data))
+        about = json.loads(file.metadata.metadata[b"hilnas.table"])
+        if about["schema"] > SCHEMA_VERSION:
+            raise TableNewer(path, about["schema"], SCHEMA_VERSION)
+        calibration, provenance = about["calibration"], about["provenance"]
+        return cls(
+            about["name"],
+            Condition.from_dict(about["condition"]),
+            file.read().replace_schema_metadata(None).cast(SCHEMA).combine_chunks(),
+            tuple(
+                MeasuredNetwork(**{**n, "layers": tuple(n["layers"])}) for n in about["networks"]
+            ),
+            None if calibration is None else Calibration(**calibration),
+            Provenance(**{**provenance, "sessions": tuple(provenance["sessions"])}),
+            about["invalid"],
+        )
+
+    @classmethod
+    def load(cls, path: Path) -> Self:
+        """Return the table in this file.
+
+        Raises:
+            TableError: no such file, damaged, or newer.
+        """
+        try:
+            data = Path(path).read_bytes()
+        except OSError as error:
+            raise TableError(f"{path}: expected a latency table, found {error.strerror}") from error
+        return cls.from_bytes(data, Path(path))
+
+    @cached_property
+    def _places(self) -> dict[str, int]:
+        return {layer: place for place, layer in enumerate(self.rows["layer"].to_pylist())}
+
+
+def _check_bytes(data: bytes, path: Path) -> None:
+    if data[:4] != b"PAR1":
+        raise TableDamaged(f"{path}: expected a latency table, found no Parquet file")
+    if data[-4:] != b"PAR1":
+        raise TableDamaged(f"{path}: expected a whole file, found one cut short; restore a copy")
+    checksums = _CHECKSUM.findall(data)
+    if len(checksums) != 1:
+        raise TableDamaged(
+            f"{path}: expected a table's checksum, found {len(checksums)};"
+            " it is no latency table, or was written by another program"
+        )
+    found = _digest(data)
+    if found != checksums[0]:
+        raise TableDamaged(
+            f"{path}: expected sha256 {checksums[0][:12].decode()}..., found"
+            f" {found[:12].decode()}...: changed after it was written; restore a copy"
+        )
+
+
+def _digest(data: bytes) -> bytes:
+    return hashlib.sha256(_CHECKSUM.sub(_NO_CHECKSUM, data)).hexdigest().encode()
