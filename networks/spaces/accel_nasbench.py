@@ -13,7 +13,8 @@ from collections.abc import Sequence
 from networks.graph import Shape
 from networks.layers import Conv
 from networks.rounding import make_divisible
-from networks.spaces.chain import Block, BlockOption, ChainSpace
+from networks.spaces.blocks import Block, BlockOption
+from networks.spaces.chain import ChainSpace
 from networks.spaces.mnasnet import STRIDES, checked_width, mobile_head, mobile_layer
 from networks.spaces.space import Decision
 

@@ -13,15 +13,15 @@ uniform samples) follows from tables of shape (incoming widths, choices of the b
 Two things make genotypes decode alike. Within a block: options that change nothing (a skip that
 cannot act, two widths that round to one). Across blocks: where a stride-1 block continues with the
 very layer that the previous block repeats, the border between them may lie anywhere; the canonical
-genotype gives the later block as many layers as it can take.
+genotype gives the later block as many layers as it can take. A space in
+which layers could be handed on over three blocks is refused: its counts, made from pairs of blocks,
+would not be exact.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from functools import cached_property
-from itertools import product
 from math import prod
 from typing import Literal
 
@@ -32,103 +32,10 @@ from networks.errors import GenotypeError, ShapeError
 from networks.graph import Shape
 from networks.layers import Layer
 from networks.network import Network
-from networks.spaces.space import Decision, Genotypes
+from networks.spaces.blocks import Block, BlockTables, Ints, mergeable
+from networks.spaces.space import Genotypes
 
-Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
-
-
-@dataclass(frozen=True, slots=True)
-class BlockOption:
-    """What one choice of a block means: its width, its depth, and the layer it stacks.
-
-    ``layer(shape, stride)`` returns the layer of this option for that input; it drops a skip
-    where none acts.
-    """
-
-    channels: int
-    depth: int
-    layer: Callable[[Shape, int], Layer]
-
-
-@dataclass(frozen=True, slots=True)
-class Block:
-    """The decisions of one block; ``option(digits)`` gives meaning to one option index each.
-
-    ``width_decision`` is the index of the decision that alone sets the width, or None where the
-    width is fixed. The depths of a block leave no gap, so that any border can move by one layer.
-    """
-
-    decisions: tuple[Decision, ...]
-    stride: int
-    width_decision: int | None
-    option: Callable[[tuple[int, ...]], BlockOption]
-
-
-class _BlockTables:
-    """One block, enumerated: see the module's picture. All arrays are indexed by choice."""
-
-    def __init__(self, block: Block, shapes: Sequence[Shape], layer_ids: dict[Layer, int]) -> None:
-        sizes = [len(decision.options) for decision in block.decisions]
-        self.digits = np.array(list(product(*map(range, sizes))), dtype=np.int64)
-        self.radix = np.array([prod(sizes[i + 1 :]) for i in range(len(sizes))], dtype=np.int64)
-        self.options = [block.option(tuple(row)) for row in self.digits.tolist()]
-        self.n_choices, self.n_states = len(self.options), len(shapes)
-        self.depth = np.array([option.depth for option in self.options])
-        self.wide = wide = block.width_decision
-        self.state_out = np.zeros(self.n_choices, int) if wide is None else self.digits[:, wide]
-        n_out = 1 if wide is None else sizes[wide]
-        widths = {
-            int(state): option.channels
-            for state, option in zip(self.state_out, self.options, strict=True)
-        }
-        self.shapes_out = [shapes[0].strided(block.stride, widths[s]) for s in range(n_out)]
-        for state, option in zip(self.state_out, self.options, strict=True):
-            if option.channels != widths[int(state)]:
-                raise ShapeError(f"{block.decisions[0].name}: the width depends on other decisions")
-
-        def number(layer: Layer) -> int:
-            return layer_ids.setdefault(layer, len(layer_ids))
-
-        self.first = np.array(
-            [[number(o.layer(shape, block.stride)) for o in self.options] for shape in shapes]
-        )
-        templates = [
-            option.layer(self.shapes_out[state], 1)
-            for state, option in zip(self.state_out, self.options, strict=True)
-        ]
-        # A template that no depth repeats is compared, never used: it gets a number past the end.
-        unused: dict[Layer, int] = {}
-        self.repeat = np.array(
-            [
-                number(layer) if option.depth > 1 else -1
-                for layer, option in zip(templates, self.options, strict=True)
-            ]
-        )
-        self.template = np.array(
-            [layer_ids.get(t, -2 - unused.setdefault(t, len(unused))) for t in templates]
-        )
-        self.canonical = np.array([self._canonical_choices(s) for s in range(self.n_states)])
-        self.shallower = self._change_depth(-1)
-        self.deeper = self._change_depth(+1)
-
-    def _canonical_choices(self, state: int) -> list[int]:
-        seen: dict[tuple[int, int, int], int] = {}
-        signatures = zip(self.first[state], self.repeat, self.depth, strict=True)
-        return [seen.setdefault(s, choice) for choice, s in enumerate(signatures)]
-
-    def _change_depth(self, step: int) -> Ints:
-        """Return for each choice the one with ``step`` more of the same layers, or -1."""
-        by_template: dict[tuple[int, int, int, int], int] = {}
-        for choice in range(self.n_choices):
-            by_template.setdefault(self._identity(choice, 0), choice)
-        return np.array(
-            [by_template.get(self._identity(c, step), -1) for c in range(self.n_choices)]
-        )
-
-    def _identity(self, choice: int, step: int) -> tuple[int, int, int, int]:
-        first, template = int(self.first[0, choice]), int(self.template[choice])
-        return first, template, int(self.state_out[choice]), int(self.depth[choice]) + step
 
 
 class ChainSpace:
@@ -155,11 +62,11 @@ class ChainSpace:
         stem_layers = stem(image)
         self._stem = number(stem_layers)
         shapes = [stem_layers[-1].output if stem_layers else image]
-        self._blocks: list[_BlockTables] = []
+        self._blocks: list[BlockTables] = []
         self._columns: list[slice] = []
         column = 0
         for block in blocks:
-            tables = _BlockTables(block, shapes, layer_ids)
+            tables = BlockTables(block, shapes, layer_ids)
             self._blocks.append(tables)
             self._columns.append(slice(column, column + len(block.decisions)))
             column += len(block.decisions)
@@ -167,9 +74,10 @@ class ChainSpace:
         self._heads = [number(head(shape)) for shape in shapes]
         self.layers = tuple(layer_ids)
         self._merges = [
-            _mergeable(a, b, blocks[i + 1].stride)
+            mergeable(a, b, blocks[i + 1].stride)
             for i, (a, b) in enumerate(zip(self._blocks, self._blocks[1:], strict=False))
         ]
+        self._refuse_long_merges()
 
     @property
     def n_genotypes(self) -> int:
@@ -222,7 +130,8 @@ class ChainSpace:
                 f"{self.name} does not hold this network: no choice gives its layer {furthest},"
                 f" {layer.key}"
             )
-        return self.canonical(self._genotypes(np.array([found])))[0]
+        genotype: Genotypes = self.canonical(self._genotypes(np.array([found])))[0]
+        return genotype
 
     def canonical(self, genotypes: npt.ArrayLike) -> Genotypes:
         """Return the canonical genotype of each row, shape ``(n, n_decisions)``."""
@@ -254,14 +163,15 @@ class ChainSpace:
         Over networks, each network is as likely as any other and its canonical genotype returns.
         """
         if uniform_over == "genotypes":
-            return rng.integers(0, self._sizes, size=(n, len(self._sizes)), dtype=np.int8)
+            drawn: Genotypes = rng.integers(0, self._sizes, (n, len(self._sizes)), dtype=np.int8)
+            return drawn
         choices = np.empty((n, len(self._blocks)), dtype=np.int64)
         weights = (self._starts * self._completions[0]).astype(float)
         choices[:, 0] = rng.choice(len(weights), size=n, p=weights / weights.sum())
         for block, cumulative in enumerate(self._cumulative):
             before = choices[:, block]
-            drawn = np.searchsorted(cumulative, before + rng.random(n), side="right")
-            choices[:, block + 1] = drawn - before * self._blocks[block + 1].n_choices
+            at = np.searchsorted(cumulative, before + rng.random(n), side="right")
+            choices[:, block + 1] = at - before * self._blocks[block + 1].n_choices
         return self._genotypes(choices)
 
     def neighbours(self, genotype: npt.ArrayLike) -> Genotypes:
@@ -275,7 +185,8 @@ class ChainSpace:
                     row[decision] = option
                     rows.append(row)
         near = np.unique(self.canonical(np.array(rows)), axis=0)
-        return near[np.any(near != self.canonical(own[None]), axis=1)]
+        others: Genotypes = near[np.any(near != self.canonical(own[None]), axis=1)]
+        return others
 
     def enumerate(self) -> Iterator[Genotypes]:
         """Yield the canonical genotype of every network, each once."""
@@ -319,7 +230,17 @@ class ChainSpace:
         tables[0] = tables[0] + price[self._stem].sum()
         heads = np.array([price[head].sum() for head in self._heads])
         tables[-1] = tables[-1] + heads[self._blocks[-1].state_out]
-        return [table.ravel() for table in tables]
+        return [np.ravel(table) for table in tables]
+
+    def _refuse_long_merges(self) -> None:
+        for i, (left, middle, right) in enumerate(
+            zip(self._merges, self._blocks[1:], self._blocks[2:], strict=False)
+        ):
+            if left.any() and set(np.ravel(middle.first)) & set(np.ravel(right.first)):
+                raise ShapeError(
+                    f"{self.name}: blocks {i} to {i + 2} can hand equal layers on to each other, so"
+                    " its networks cannot be counted exactly; use other strides or a larger width"
+                )
 
     def _layer_ids(self, choices: Ints) -> list[int]:
         numbers, state = list(self._stem), 0
@@ -369,7 +290,8 @@ class ChainSpace:
     def _starts(self) -> Ints:
         """1 for each canonical choice of the first block, shape ``(n_choices,)``."""
         first = self._blocks[0]
-        return (first.canonical[0] == np.arange(first.n_choices)).astype(self._count_type)
+        starts: Ints = (first.canonical[0] == np.arange(first.n_choices)).astype(self._count_type)
+        return starts
 
     @cached_property
     def _allowed(self) -> list[npt.NDArray[np.bool_]]:
@@ -383,7 +305,7 @@ class ChainSpace:
     @cached_property
     def _completions(self) -> list[Ints]:
         """For each block and choice, the number of ways to go on to the end, exactly."""
-        ways = [np.ones(self._blocks[-1].n_choices, dtype=self._count_type)]
+        ways: list[Ints] = [np.ones(self._blocks[-1].n_choices, dtype=self._count_type)]
         for allowed in reversed(self._allowed):
             ways.insert(0, allowed.astype(self._count_type) @ ways[0])
         return ways
@@ -391,23 +313,13 @@ class ChainSpace:
     @cached_property
     def _cumulative(self) -> list[Floats]:
         """For each pair, row-wise cumulative probabilities with the row's number added, flat."""
-        rows = []
+        rows: list[Floats] = []
         for allowed, ways in zip(self._allowed, self._completions[1:], strict=True):
             cumulative = np.cumsum(allowed * ways.astype(float), axis=1)
             cumulative /= np.maximum(cumulative[:, -1:], 1.0)
-            rows.append((cumulative + np.arange(len(allowed))[:, None]).ravel())
+            rows.append(np.ravel(cumulative + np.arange(len(allowed))[:, None]))
         return rows
 
     @property
     def _count_type(self) -> type:
         return np.int64 if self.n_genotypes < 2**63 else object
-
-
-def _mergeable(before: _BlockTables, after: _BlockTables, stride: int) -> npt.NDArray[np.bool_]:
-    """Return where a layer may move from one block to the next, shape (choices, choices)."""
-    if stride != 1:
-        return np.zeros((before.n_choices, after.n_choices), dtype=bool)
-    first = after.first[before.state_out]
-    same = (before.repeat[:, None] == first) & (after.template[None, :] == first)
-    possible = (before.shallower >= 0)[:, None] & (after.deeper >= 0)[None, :]
-    return same & possible

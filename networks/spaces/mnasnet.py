@@ -1,7 +1,7 @@
 """MnasNet's factorized hierarchical space: 7 blocks around MobileNetV2.
 
 Source: Tan et al. 2019, section 3.1. Per block: ConvOp (4, counting MBConv with expansion 3 and 6
-apart, which makes the paper's 432), kernel, squeeze-excite ratio, skip, filters and layers, the last
+apart, which makes the 432), kernel, squeeze-excite ratio, skip, filters and layers, the last
 two relative to MobileNetV2.
 
 The paper leaves gaps. These rules are ours; with them A1 and B1 are points of the space:
@@ -33,7 +33,8 @@ from networks.layers import (
     can_skip,
 )
 from networks.rounding import floor_filters, make_divisible, squeeze_channels
-from networks.spaces.chain import Block, BlockOption, ChainSpace
+from networks.spaces.blocks import Block, BlockOption
+from networks.spaces.chain import ChainSpace
 from networks.spaces.space import Decision
 
 # MobileNetV2's filters and layers, and MnasNet's strides

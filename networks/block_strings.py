@@ -1,0 +1,303 @@
+"""Block strings: networks as one line of text, strict both ways.
+
+    224x224x3:cn_r1_k3_s2_c32:ds_r1_k3_s1_c16:ir_r2_k3_s2_e6_c24:...:cn_r1_k1_s1_c1280:fc_c1000
+
+The image, then blocks, joined by colons. A block is a kind and tokens in this order; those in
+brackets appear only where they differ from the default:
+
+    cn     convolution           r repeats, k kernel, s stride of the first layer, c channels
+    ds     depthwise separable   the same; `dsa` has its pointwise convolution activated too
+    ir     inverted residual     and e expansion ratio (or m exact expanded channels) before c
+    fc     classifier            c classes [, h hidden units]
+
+    [se0.25 | sc24]              squeeze to a quarter of the input's channels, or to exactly 24
+    [hsigmoid]                   the gate is a hard-sigmoid
+    [relu6 | hswish | linear]    activation (default relu)
+    [noskip | pool]              no skip, or an average-pooling skip, where one could act
+                                 (default: identity)
+
+Repeats have stride 1. `format_network` joins as many layers into a block as say the same, so each
+network has one string. The tokens are timm's and tensorflow/tpu's where those have one.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from decimal import Decimal
+from fractions import Fraction
+from functools import partial
+from typing import TypeVar
+
+from networks.errors import BlockStringError, NetworkError, ShapeError
+from networks.graph import Activation, Shape
+from networks.layers import (
+    Bottleneck,
+    Classifier,
+    Conv,
+    Layer,
+    Separable,
+    Skip,
+    Spatial,
+    SqueezeExcite,
+    can_skip,
+)
+from networks.network import Network
+from networks.published import published_network
+from networks.rounding import squeeze_channels
+
+_ACTIVATIONS: dict[Activation, str] = {
+    "relu": "",
+    "relu6": "_relu6",
+    "hard-swish": "_hswish",
+    "linear": "_linear",
+}
+_SKIPS: dict[Skip, str] = {"identity": "", "none": "_noskip", "pool": "_pool"}
+_CLASSES = {"cn": Conv, "ds": Separable, "dsa": Separable, "ir": Bottleneck}
+_N = r"[1-9]\d*"
+_T = TypeVar("_T")
+
+
+@dataclass(frozen=True, slots=True)
+class _Template:
+    """What the layers of one block share; ``skip`` is None until a layer tells."""
+
+    kind: str
+    kernel: int
+    channels: int
+    expansion: Fraction | None
+    expanded: int | None
+    se: SqueezeExcite | None
+    se_is_ratio: bool
+    activation: Activation
+    skip: Skip | None
+
+    @classmethod
+    def of(cls, layer: Spatial) -> _Template:
+        inputs = layer.input.channels
+        expansion, expanded = None, None
+        if isinstance(layer, Bottleneck):
+            ratio = Fraction(layer.expanded, inputs)
+            expansion = ratio if (ratio * 1000).denominator == 1 else None
+            expanded = layer.expanded
+        return cls(
+            kind=_kind(layer),
+            kernel=layer.kernel,
+            channels=layer.channels,
+            expansion=expansion,
+            expanded=expanded,
+            se=layer.se,
+            se_is_ratio=layer.se is not None and layer.se.channels == squeeze_channels(inputs),
+            activation=layer.activation,
+            skip=layer.skip if can_skip(inputs, layer.channels, layer.stride) else None,
+        )
+
+    def layer(self, shape: Shape, stride: int) -> Layer:
+        se = self.se
+        if se is not None and self.se_is_ratio:
+            se = replace(se, channels=squeeze_channels(shape.channels))
+        acts = can_skip(shape.channels, self.channels, stride)
+        skip: Skip = (self.skip or "identity") if acts else "none"
+        spatial: Callable[..., Layer] = partial(
+            _CLASSES[self.kind], shape, self.channels, kernel=self.kernel, stride=stride,
+            activation=self.activation, se=se, skip=skip,
+        )  # fmt: skip
+        if self.kind == "dsa":
+            return spatial(pointwise=self.activation)
+        if self.kind == "ir":
+            exact = self.expansion is None
+            wide = self.expanded if exact else Fraction(shape.channels) * (self.expansion or 0)
+            return spatial(expanded=_whole(wide))
+        return spatial()
+
+    def text(self, repeats: int, stride: int) -> str:
+        wide = ""
+        if self.kind == "ir":
+            exact = self.expansion is None
+            wide = f"_m{self.expanded}" if exact else f"_e{_decimal(self.expansion or Fraction())}"
+        squeeze = ""
+        if self.se is not None:
+            squeeze = "_se0.25" if self.se_is_ratio else f"_sc{self.se.channels}"
+            squeeze += "_hsigmoid" if self.se.gate == "hard-sigmoid" else ""
+        return (
+            f"{self.kind}_r{repeats}_k{self.kernel}_s{stride}{wide}_c{self.channels}{squeeze}"
+            f"{_ACTIVATIONS[self.activation]}{_SKIPS[self.skip or 'identity']}"
+        )
+
+
+def format_network(network: Network) -> str:
+    """Return the block string of a network; `parse_network` is its inverse."""
+    parts = [str(network.input)]
+    layers = list(network.layers)
+    while layers:
+        first = layers.pop(0)
+        if isinstance(first, Classifier):
+            hidden = f"_h{first.hidden}" if first.hidden else ""
+            activation = _ACTIVATIONS[first.activation] if first.hidden else ""
+            parts.append(f"fc_c{first.classes}{hidden}{activation}")
+            continue
+        template, repeats = _Template.of(first), 1
+        while layers and isinstance(layers[0], Spatial):
+            known = template if template.skip else replace(template, skip=layers[0].skip)
+            if known.layer(layers[0].input, 1) != layers[0]:
+                break
+            if can_skip(layers[0].input.channels, layers[0].channels, 1):
+                template = known
+            layers.pop(0)
+            repeats += 1
+        parts.append(template.text(repeats, first.stride))
+    return ":".join(parts)
+
+
+def parse_network(text: str) -> Network:
+    """Return the network that a block string spells.
+
+    Raises:
+        BlockStringError: with the position of the first character that does not fit.
+    """
+    scan = _Scanner(text)
+    sides = scan.take(rf"({_N})x({_N})x({_N})", "an image such as 224x224x3")
+    shape = Shape(int(sides[1]), int(sides[2]), int(sides[3]))
+    layers: list[Layer] = []
+    while not scan.ended:
+        scan.take(":", "':' and a block")
+        start = scan.position
+        try:
+            for layer in _parse_block(scan, shape):
+                layers.append(layer)
+                shape = layer.output
+        except NetworkError as error:
+            if isinstance(error, BlockStringError):
+                raise
+            raise BlockStringError(text, start, f"a block that can be ({error})") from error
+    if not layers:
+        raise BlockStringError(text, scan.position, "':' and a block")
+    return Network(tuple(layers))
+
+
+class _Scanner:
+    """A place in a text, and what must or may come next."""
+
+    def __init__(self, text: str) -> None:
+        self.text, self.position = text, 0
+
+    @property
+    def ended(self) -> bool:
+        return self.position == len(self.text)
+
+    def take(self, pattern: str, expected: str) -> re.Match[str]:
+        match = self.maybe(pattern)
+        if match is None:
+            raise BlockStringError(self.text, self.position, expected)
+        return match
+
+    def maybe(self, pattern: str) -> re.Match[str] | None:
+        # a token ends where another begins, so that _r12 is never read as _r1
+        match = re.compile(rf"(?:{pattern})(?![\d.])").match(self.text, self.position)
+        if match is not None:
+            self.position = match.end()
+        return match
+
+    def number(self, letter: str) -> int:
+        return int(self.take(rf"_{letter}({_N})", f"_{letter} and a number")[1])
+
+
+def _parse_block(scan: _Scanner, shape: Shape) -> Iterator[Layer]:
+    kind = scan.take("cn|dsa|ds|ir|fc", "a block: cn, ds, dsa, ir or fc")[0]
+    if kind == "fc":
+        classes = scan.number("c")
+        hidden = scan.maybe(rf"_h({_N})")
+        activation = _activation(scan) if hidden else "linear"
+        _end(scan)
+        yield Classifier(shape, classes, int(hidden[1]) if hidden else 0, activation)
+        return
+    repeats, kernel = scan.number("r"), scan.number("k")
+    stride = int(scan.take("_s([12])", "_s1 or _s2")[1])
+    ratio = expanded = None
+    if kind == "ir":
+        wide = scan.take(rf"_e((?:0|{_N})(?:\.\d+)?)|_m({_N})", "_e and a ratio, or _m and a width")
+        ratio = Fraction(wide[1]) if wide[1] else None
+        expanded = int(wide[2]) if wide[2] else None
+    channels = scan.number("c")
+    squeeze = scan.maybe(rf"_se0\.25|_sc({_N})")
+    gate = squeeze and scan.maybe("_hsigmoid")
+    se = None
+    if squeeze:
+        se = SqueezeExcite(int(squeeze[1] or 1), "hard-sigmoid" if gate else "sigmoid")
+    activation = _activation(scan)
+    skip = scan.maybe("_noskip|_pool")
+    _end(scan)
+    block_skip: Skip = _by_text(_SKIPS, skip[0] if skip else "")
+    template = _Template(
+        kind, kernel, channels, ratio, expanded, se, squeeze is not None and not squeeze[1],
+        activation, block_skip,
+    )  # fmt: skip
+    for repeat in range(repeats):
+        layer = template.layer(shape, stride if repeat == 0 else 1)
+        yield layer
+        shape = layer.output
+
+
+def _activation(scan: _Scanner) -> Activation:
+    match = scan.maybe("|".join(filter(None, sorted(_ACTIVATIONS.values(), reverse=True))))
+    return _by_text(_ACTIVATIONS, match[0] if match else "")
+
+
+def _end(scan: _Scanner) -> None:
+    if not scan.ended and scan.text[scan.position] != ":":
+        raise BlockStringError(scan.text, scan.position, "the end of the block")
+
+
+def _kind(layer: Spatial) -> str:
+    if isinstance(layer, Separable):
+        if layer.pointwise == "linear":
+            return "ds"
+        if layer.pointwise == layer.activation:
+            return "dsa"
+        raise NetworkError(f"no block string says {layer.key}: two different activations")
+    return "cn" if isinstance(layer, Conv) else "ir"
+
+
+def _whole(channels: Fraction | int | None) -> int:
+    if channels is None or Fraction(channels).denominator != 1:
+        raise ShapeError(f"the expansion gives {channels} channels, not a whole number")
+    return int(channels)
+
+
+def _decimal(ratio: Fraction) -> str:
+    return f"{Decimal(ratio.numerator) / Decimal(ratio.denominator):f}"
+
+
+def find_network(text: str) -> Network:
+    """Return the network of a block string, or of a published name with options.
+
+    A name may carry options: ``mobilenet-v2,width=0.75,resolution=192,classes=10``.
+
+    Raises:
+        BlockStringError: it looks like a block string (it starts with a digit) and is none.
+        UnknownName: no published network has that name.
+        ShapeError: an option is unknown or not a number.
+    """
+    if text[:1].isdigit():
+        return parse_network(text)
+    name, *options = text.split(",")
+    width, sizes = 1.0, {"resolution": 224, "classes": 1000, "in_channels": 3, "stem_stride": 2}
+    for option in options:
+        key, _, value = option.partition("=")
+        try:
+            if key == "width":
+                width = float(value)
+            else:
+                sizes[key] = int(value) if key in sizes else sizes[key]
+        except (KeyError, ValueError) as error:
+            known = ", ".join(["width", *sizes])
+            raise ShapeError(
+                f"{text!r}: expected an option such as width=0.75 (there are {known}),"
+                f" found {option!r}"
+            ) from error
+    return published_network(name, width=width, **sizes)
+
+
+def _by_text(texts: dict[_T, str], text: str) -> _T:
+    return next(value for value, own in texts.items() if own == text)
