@@ -106,7 +106,7 @@ def _folded(
 ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
     if isinstance(module, _Dense):
         dense = module.dense
-        return dense.weight.detach().float().numpy(), dense.bias.detach().float().numpy()
+        return dense.weight.detach().numpy().copy(), dense.bias.detach().numpy().copy()
     assert isinstance(module, _Convolution)
     kernel = module.convolution.weight.detach().double()
     norm, bias = module.norm, module.convolution.bias
