@@ -65,6 +65,11 @@ class LocalAgent:
         """The address this agent was opened with."""
         return str(self._address)
 
+    @property
+    def worker_pid(self) -> int | None:
+        """The process id of the worker that runs now, if one does."""
+        return next((worker.pid for worker in self._workers if not worker.closed), None)
+
     def condition(self, *, precision: str, plan: ResidentPlan = DEFAULT_PLAN) -> Condition:
         """Return the condition under which `measure` times models of this precision.
 
