@@ -1,0 +1,231 @@
+"""PPO: proximal policy optimization of the controller, as MnasNet and NASNet search.
+
+    sample architectures -> reward -> advantage -> a few epochs of clipped policy gradient
+
+Schulman et al. 2017, equation 7, with one step of the episode a decision: every decision of an
+architecture has the architecture's advantage. What `PPOSearch.figures` reports of an update:
+
+    reward       mean reward of its architectures
+    baseline     moving average of such means, before this update
+    advantage    mean of |reward - baseline|, before it is normalised
+    entropy      mean entropy of a decision, in nats, before the update; uniform over k is ln k
+    approx_kl    mean of ratio - 1 - log ratio over decisions and gradient steps: how far, in
+                 nats, the policy has moved from the one that proposed (Schulman 2020)
+    clip_share   share of decisions, over gradient steps, whose ratio left 1 +- clip
+    loss         mean of the loss over gradient steps
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from networks.spaces.space import Genotypes, Space
+from search.controller import Controller, sample, score
+from search.searcher import ReplayingSearcher, Rewards
+
+
+@dataclass(frozen=True, slots=True)
+class PPOSettings:
+    """The numbers of PPO.
+
+    Args:
+        learning_rate: of Adam.
+        batch: architectures an update.
+        minibatch: architectures a gradient step.
+        epochs: passes over the batch an update.
+        clip: how far the ratio of new to old probability counts.
+        entropy_weight: of the entropy bonus, which is a mean over decisions.
+        baseline_decay: of the moving average that is subtracted from rewards.
+        normalise: whether advantages are divided by their standard deviation in the batch,
+            and centred.
+    """
+
+    learning_rate: float
+    batch: int
+    minibatch: int
+    epochs: int
+    clip: float
+    entropy_weight: float
+    baseline_decay: float
+    normalise: bool
+
+
+PRESETS: Mapping[str, PPOSettings] = {
+    # Rate, batch of 20, entropy weight and baseline decay: NASNet, appendix A. Clip and epochs are
+    # not given there: Schulman et al. 2017, section 6.1 (0.2) and its Atari settings (3).
+    "paper": PPOSettings(
+        learning_rate=0.00035,
+        batch=20,
+        minibatch=20,
+        epochs=3,
+        clip=0.2,
+        entropy_weight=1e-5,
+        baseline_decay=0.95,
+        normalise=False,
+    ),
+    "small-budget": PPOSettings(
+        learning_rate=0.005,
+        batch=10,
+        minibatch=10,
+        epochs=4,
+        clip=0.2,
+        entropy_weight=0.01,
+        baseline_decay=0.95,
+        normalise=True,
+    ),
+}
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Loss:
+    """The PPO loss, to be minimized, and what is logged of it (no gradient)."""
+
+    total: Tensor
+    approx_kl: Tensor
+    clip_share: Tensor
+
+
+def ppo_loss(
+    log_probs: Tensor,
+    old_log_probs: Tensor,
+    advantages: Tensor,
+    entropy: Tensor,
+    *,
+    clip: float,
+    entropy_weight: float,
+) -> Loss:
+    """Return ``-mean(min(r A, clip(r, 1 - clip, 1 + clip) A)) - entropy_weight mean(entropy)``.
+
+    Args:
+        log_probs: of the choices now, shape ``(n, n_decisions)``.
+        old_log_probs: when they were proposed, same shape.
+        advantages: of the architectures, shape ``(n,)``.
+        entropy: of the decisions now, shape ``(n, n_decisions)``.
+    """
+    log_ratio = log_probs - old_log_probs
+    ratio = log_ratio.exp()
+    clipped = ratio.clamp(1 - clip, 1 + clip)
+    advantages = advantages[:, None]
+    gain = torch.minimum(ratio * advantages, clipped * advantages).mean()
+    with torch.no_grad():
+        approx_kl = (ratio - 1 - log_ratio).mean()
+        clip_share = ((ratio - 1).abs() > clip).float().mean()
+    return Loss(-gain - entropy_weight * entropy.mean(), approx_kl, clip_share)
+
+
+class PPOSearch(ReplayingSearcher):
+    """Proposes what the controller samples; updates it after every ``batch`` rewards.
+
+    Failed evaluations are left out of the updates. Everything is computed on one thread, so
+    that proposals do not depend on how many the process has.
+    """
+
+    def __init__(
+        self, space: Space, settings: PPOSettings, *, seed: int, name: str = "ppo"
+    ) -> None:
+        super().__init__(space)
+        self.name, self.settings = name, settings
+        self._generator = torch.Generator().manual_seed(seed)
+        self.controller = Controller(
+            [len(decision.options) for decision in space.decisions], generator=self._generator
+        )
+        self._optimizer = torch.optim.Adam(
+            self.controller.parameters(), lr=settings.learning_rate, foreach=True
+        )
+        self._log_probs: list[Tensor] = []
+        self._ready: list[tuple[Tensor, Tensor, float]] = []
+        self._baseline: float | None = None
+        self._figures: dict[str, float] = {}
+
+    @property
+    def figures(self) -> Mapping[str, float]:
+        """Those of the last update; see the module."""
+        return self._figures
+
+    def propose(self, n: int) -> Genotypes:
+        """Sample ``n`` architectures."""
+        with _one_thread():
+            choices, log_probs = sample(self.controller, n, self._generator)
+        self._log_probs += log_probs
+        return choices.numpy().astype(np.int8)
+
+    def learn(self, genotypes: Genotypes, rewards: Rewards) -> None:
+        """Keep rewards until there is a batch of them, and update with each batch."""
+        choices = torch.from_numpy(genotypes.astype(np.int64))
+        log_probs, self._log_probs = (
+            self._log_probs[: len(rewards)],
+            self._log_probs[len(rewards) :],
+        )
+        self._ready += [
+            (choice, log_prob, reward)
+            for choice, log_prob, reward in zip(choices, log_probs, rewards, strict=True)
+            if reward is not None
+        ]
+        size = self.settings.batch
+        while len(self._ready) >= size:
+            batch, self._ready = self._ready[:size], self._ready[size:]
+            with _one_thread():
+                self._update(
+                    torch.stack([choice for choice, _, _ in batch]),
+                    torch.stack([log_prob for _, log_prob, _ in batch]),
+                    torch.tensor([reward for _, _, reward in batch]),
+                )
+
+    def _update(self, choices: Tensor, old_log_probs: Tensor, rewards: Tensor) -> None:
+        settings = self.settings
+        mean = float(rewards.mean())
+        baseline = mean if self._baseline is None else self._baseline
+        decay = settings.baseline_decay
+        self._baseline = decay * baseline + (1 - decay) * mean
+        raw = rewards - baseline
+        advantages = normalised(raw) if settings.normalise else raw
+        losses: list[Loss] = []
+        entropies: list[float] = []
+        for _ in range(settings.epochs):
+            order = torch.randperm(len(choices), generator=self._generator)
+            for rows in torch.split(order, settings.minibatch):
+                log_probs, entropy = score(self.controller, choices[rows])
+                loss = ppo_loss(
+                    log_probs,
+                    old_log_probs[rows],
+                    advantages[rows],
+                    entropy,
+                    clip=settings.clip,
+                    entropy_weight=settings.entropy_weight,
+                )
+                self._optimizer.zero_grad()
+                loss.total.backward()  # type: ignore[no-untyped-call]
+                self._optimizer.step()
+                losses.append(loss)
+                entropies.append(float(entropy.detach().mean()))
+        self._figures = {
+            "reward": mean,
+            "baseline": baseline,
+            "advantage": float(raw.abs().mean()),
+            "entropy": entropies[0],
+            "approx_kl": float(np.mean([float(loss.approx_kl) for loss in losses])),
+            "clip_share": float(np.mean([float(loss.clip_share) for loss in losses])),
+            "loss": float(np.mean([float(loss.total.detach()) for loss in losses])),
+        }
+
+
+def normalised(advantages: Tensor) -> Tensor:
+    """Return advantages with mean 0 and standard deviation 1; zeros where all are equal."""
+    centred = advantages - advantages.mean()
+    return centred / (centred.square().mean().sqrt() + 1e-8)
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)

@@ -1,0 +1,109 @@
+"""RunDirectory: the files of one run, and the lock of the process that writes them."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Self
+
+from search.config import RunConfig, format_config, parse_config
+from search.errors import NotARun, RunError, RunExists, RunInUse, StoreError
+from search.trials import TrialStore
+
+
+class RunDirectory:
+    """The paths of a run; reading needs no lock. Use `create` or `open` to write."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._lock: IO[str] | None = None
+
+    @classmethod
+    def create(cls, path: Path, config: RunConfig, parts: Mapping[str, str]) -> Self:
+        """Return a new run's directory, locked.
+
+        Raises:
+            RunExists: there is already something there.
+            RunInUse: another process is creating it.
+        """
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+        except FileExistsError as error:
+            raise RunExists(f"{path} is a file; choose another directory") from error
+        except OSError as error:
+            raise RunError(f"cannot make {path}: {error.strerror}") from error
+        directory = cls(path)
+        if (path / "run.toml").exists():
+            raise RunExists(f"{path} is a run already; continue it with --resume {path}")
+        if any(entry.name not in ("lock", "run.toml.tmp") for entry in path.iterdir()):
+            raise RunExists(f"{path} is not empty and not a run; choose another directory")
+        directory._acquire()
+        directory.write(config, parts)
+        return directory
+
+    @classmethod
+    def open(cls, path: Path) -> Self:
+        """Return an existing run's directory, locked.
+
+        Raises:
+            NotARun: there is none.
+            RunInUse: another process writes to it.
+        """
+        directory = cls(path)
+        directory.config()
+        directory._acquire()
+        return directory
+
+    def config(self) -> tuple[RunConfig, Mapping[str, str]]:
+        """Return what is searched, and the names of the parts that do it."""
+        file = self.path / "run.toml"
+        try:
+            text = file.read_text(encoding="utf-8")
+        except (FileNotFoundError, NotADirectoryError) as error:
+            raise NotARun(f"{self.path} holds no run: there is no run.toml") from error
+        except (OSError, UnicodeDecodeError) as error:
+            raise NotARun(f"{file} cannot be read: {error}") from error
+        try:
+            return parse_config(text)
+        except NotARun as error:
+            raise NotARun(f"{file}: {error}") from error
+
+    def write(self, config: RunConfig, parts: Mapping[str, str]) -> None:
+        """Write run.toml: the old one or the new one is there, whatever happens."""
+        file, draft = self.path / "run.toml", self.path / "run.toml.tmp"
+        try:
+            with draft.open("w", encoding="utf-8") as stream:
+                stream.write(format_config(config, parts))
+                stream.flush()
+                os.fsync(stream.fileno())
+            draft.replace(file)
+        except OSError as error:
+            raise StoreError(f"cannot write {file}: {error.strerror}") from error
+
+    def trials(self, *, writable: bool = True) -> TrialStore:
+        """Return the trials; a writer makes the file if a crash came before it."""
+        return TrialStore(self.path / "trials.sqlite", create=writable, writable=writable)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if self._lock is not None:
+            self._lock.close()
+
+    def _acquire(self) -> None:
+        lock = (self.path / "lock").open("a+", encoding="utf-8")
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            lock.close()
+            raise RunInUse(f"{self.path} is in use by another process; wait for it") from error
+        self._lock = lock
