@@ -88,7 +88,7 @@ class _AlignedBuffer:
     def Pack(self, builder: Builder) -> int:  # noqa: N802
         builder.StartVector(1, self.data.size, _ALIGNMENT)
         builder.head -= self.data.size
-        builder.Bytes[builder.head : builder.head + self.data.size] = self.data.data
+        np.frombuffer(builder.Bytes, np.uint8, self.data.size, builder.head)[:] = self.data
         data = builder.EndVector()
         schema.BufferStart(builder)
         schema.BufferAddData(builder, data)

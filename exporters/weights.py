@@ -62,9 +62,12 @@ def check_weights(graph: Graph, weights: Weights) -> None:
     """Refuse weights that do not fit the graph.
 
     Raises:
-        WeightsError: an operator without weights, weights of another shape or type, NaN or
-            infinity; names the operator.
+        WeightsError: an operator without weights or weights without an operator, another shape
+            or type, NaN or infinity; names the operator.
     """
+    named = {o.name for o in graph.operators if isinstance(o, Convolution | Dense)}
+    if unknown := sorted(weights.keys() - named):
+        raise WeightsError(f"the graph has no operators {unknown}: weights of another network?")
     for operator in graph.operators:
         if not isinstance(operator, Convolution | Dense):
             continue

@@ -9,8 +9,9 @@ torch is imported here and in no other module of this folder.
 
 from __future__ import annotations
 
+import functools
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import numpy as np
 import numpy.typing as npt
@@ -59,11 +60,16 @@ class GraphModule(nn.Module):
         self._last_use = {v: i for i, (_, inputs) in enumerate(self._steps) for v in inputs}
 
     def forward(self, *inputs: Tensor) -> Tensor:
-        """Return the last value; one input of shape ``(n, c, h, w)`` a graph input."""
-        values = {
-            number: value.contiguous(memory_format=torch.channels_last)
-            for number, value in enumerate(inputs)
-        }
+        """Return the last value; one argument of shape ``(n, c, h, w)`` a graph input.
+
+        Raises:
+            ShapeError: an image of another shape than the graph's.
+        """
+        values = {}
+        for number, (value, shape) in enumerate(zip(inputs, self.graph.inputs, strict=True)):
+            if value.shape[1:] != (shape.channels, shape.height, shape.width):
+                raise ShapeError(f"expected {shape} images (NCHW), found {tuple(value.shape)}")
+            values[number] = value.contiguous(memory_format=torch.channels_last)
         number = len(inputs) - 1
         for index, (step, reads) in enumerate(self._steps):
             number += 1
@@ -235,10 +241,11 @@ class _Multiply(nn.Module):
         return value * gate
 
 
-_ACTIVATIONS: Mapping[str, type[nn.Module]] = {
+# In place where batch norm's gradient does not need what is overwritten: less memory to train
+_ACTIVATIONS: Mapping[str, Callable[[], nn.Module]] = {
     "linear": nn.Identity,
-    "relu": nn.ReLU,
-    "relu6": nn.ReLU6,
+    "relu": functools.partial(nn.ReLU, inplace=True),
+    "relu6": functools.partial(nn.ReLU6, inplace=True),
     "hard-swish": nn.Hardswish,
     "sigmoid": nn.Sigmoid,
     "hard-sigmoid": nn.Hardsigmoid,

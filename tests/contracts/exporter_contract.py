@@ -233,6 +233,8 @@ class ExporterContract:
             self.make_exporter().export(
                 graph, {**weights, "depthwise": (kernel.transpose(3, 1, 2, 0), bias)}
             )
+        with pytest.raises(WeightsError, match=r"no operators \['3\.expand'\]"):
+            self.make_exporter().export(graph, {**weights, "3.expand": weights["expand"]})
         del weights["project"]
         with pytest.raises(WeightsError, match="'project' has no weights"):
             self.make_exporter().export(graph, weights)

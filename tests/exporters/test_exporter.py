@@ -1,7 +1,10 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import resource
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -71,6 +74,14 @@ def test_a_folder_that_cannot_be_written_is_one_error(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(WriteFailed, match="file/layers"):
         list(export_layers(SMALL, tmp_path / "file" / "layers"))
+
+
+def test_exporting_never_imports_torch() -> None:
+    program = "import sys, exporters.exporter; sys.exit('torch' in sys.modules)"
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    assert (
+        subprocess.run([sys.executable, "-c", program], env=environment, timeout=60).returncode == 0
+    )
 
 
 @pytest.fixture

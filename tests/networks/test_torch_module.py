@@ -9,6 +9,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from networks.errors import ShapeError
 from networks.graph import GraphBuilder, Shape
 from networks.layers import Bottleneck, Conv, Layer, SqueezeExcite, lower_layer
 from networks.network import count_params
@@ -50,6 +51,12 @@ def test_submodules_carry_the_names_of_operators() -> None:
         for name, part in module.named_modules()
         if isinstance(part, torch.nn.Conv2d | torch.nn.Linear)
     }
+
+
+def test_an_image_of_another_size_is_refused_with_both() -> None:
+    module = GraphModule(lower_layer(Conv(Shape(8, 8, 3), 4, kernel=3)))
+    with pytest.raises(ShapeError, match=r"8x8x3.*\(1, 3, 8, 9\)"):
+        module(torch.zeros(1, 3, 8, 9))
 
 
 def test_the_same_seed_gives_the_same_module() -> None:
