@@ -6,7 +6,7 @@ An evaluation that fails is a value of its own with its reason, never a quality 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -50,8 +50,8 @@ class Evaluator(Protocol):
 
     def evaluate(
         self, genotypes: Genotypes, seeds: npt.NDArray[np.int64]
-    ) -> Sequence[Evaluation | FailedEvaluation]:
-        """Return one result a row, in order.
+    ) -> Iterable[Evaluation | FailedEvaluation]:
+        """Return one result a row, in order; a run stores those that come late one by one.
 
         Args:
             genotypes: shape ``(n, n_decisions)``.
