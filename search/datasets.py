@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from search.errors import DatasetError
+from search.errors import DatasetError, MissingExtra
 
 Images = npt.NDArray[np.float32]
 Labels = npt.NDArray[np.int64]
@@ -115,6 +115,7 @@ def load_dataset(
 
     Raises:
         DatasetError: no images are there, or the name, resolution or a file is not right.
+        MissingExtra: digits without scikit-learn.
     """
     raw = _load(name)
     images, labels, held_out = raw.images, raw.labels, raw.test
@@ -159,7 +160,8 @@ def resize(images: Images, resolution: int) -> Images:
     if 0 < resolution < padded and padded % resolution == 0:
         factor = padded // resolution
         blocks = images.reshape(len(images), resolution, factor, resolution, factor)
-        return blocks.mean(axis=(2, 4), dtype=np.float32)
+        averaged: Images = blocks.mean(axis=(2, 4), dtype=np.float32)
+        return averaged
     raise DatasetError(
         f"resolution is a whole multiple or fraction of {padded} pixels, found {resolution};"
         " use 8, 16, 32 or 64"
@@ -210,7 +212,7 @@ def _fashion_mnist(folder: Path = FASHION_MNIST_FOLDER) -> _Raw:
             )
         if labels.max(initial=0) >= len(FASHION_MNIST_CLASSES):
             raise DatasetError(f"{folder}: expected {part} labels 0-9, found {labels.max()}")
-        return pixels / np.float32(255), labels.astype(np.int64)
+        return pixels.astype(np.float32) / np.float32(255), labels.astype(np.int64)
 
     images, labels = read("train")
     return _Raw(
@@ -224,8 +226,7 @@ def _digits() -> _Raw:
         import sklearn
         from sklearn.datasets import load_digits
     except ImportError as error:
-        raise DatasetError("no images found: digits need scikit-learn; install the extra 'search'"
-                           ) from error  # fmt: skip
+        raise MissingExtra("the digits data set", "scikit-learn") from error
     digits = load_digits()
     return _Raw(
         "digits",

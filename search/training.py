@@ -157,7 +157,7 @@ def train(
                     f" lower the learning rate of {settings.learning_rate:g}"
                 )
             optimizer.zero_grad(set_to_none=True)
-            loss.backward()
+            torch.autograd.backward([loss])
             optimizer.step()
             if progress is not None:
                 progress(max(share, (step + 1) / n_steps))
@@ -172,7 +172,7 @@ def classify_torch(module: GraphModule, images: Images, *, batch: int = 250) -> 
     """Return the logits of images ``(n, channels, height, width)``, shape ``(n, classes)``."""
     module.eval()
     with single_thread(), torch.inference_mode():
-        parts = [module(part).numpy() for part in torch.from_numpy(images).split(batch)]
+        parts = [module(part).numpy() for part in torch.split(torch.from_numpy(images), batch)]
     return np.concatenate(parts)
 
 
@@ -201,7 +201,7 @@ def _batches(n: int, batch: int, rng: np.random.Generator) -> Iterator[torch.Ten
     """Yield indices of shuffled full batches, epoch after epoch."""
     while True:
         order = torch.from_numpy(rng.permutation(n))
-        yield from order[: n // batch * batch].split(batch)
+        yield from torch.split(order[: n // batch * batch], batch)
 
 
 def _check_fit(network: Network, data: Split) -> None:

@@ -1,0 +1,96 @@
+"""TrainingEvaluator: quality is validation accuracy after a short training of the network itself.
+
+A space at 224 pixels decodes to networks far too big for this; the evaluator takes the same
+space at the images' resolution. One genotype then names both networks: the small one that is
+trained and the large one whose latency is priced.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from networks.spaces.space import Genotypes, Space
+from search.datasets import SearchView
+from search.errors import EvaluatorError
+from search.evaluators.evaluator import Evaluation, FailedEvaluation
+from search.training import TrainingSettings, accuracy
+from search.training_pool import FailedTraining, TrainingJob, TrainingPool
+
+
+class TrainingEvaluator:
+    """Trains on the train split, scores on the validation split, in worker processes.
+
+    Workers stay between calls; `close` ends them.
+
+    Args:
+        space: the task's space at the resolution, channels and classes of the images.
+        data: what a search may see of a data set.
+        settings: how each network is trained; a time budget makes results depend on the machine.
+        workers: processes, one thread each.
+        progress: called with a genotype's row and the share of its training that is done.
+
+    Raises:
+        EvaluatorError: the space's networks do not read these images.
+    """
+
+    def __init__(
+        self,
+        space: Space,
+        data: SearchView,
+        settings: TrainingSettings | None = None,
+        *,
+        workers: int = 2,
+        progress: Callable[[int, float], None] | None = None,
+    ) -> None:
+        self._space, self._labels = space, data.validation.labels
+        self._settings = settings or TrainingSettings()
+        self._progress = progress
+        network = space.decode(np.zeros(len(space.decisions), dtype=np.int8))
+        image, found = network.input, data.train.images.shape[1:]
+        if found != (image.channels, image.height, image.width):
+            raise EvaluatorError(
+                f"{space.name} reads images of {image}, {data.name} has channels, height, width"
+                f" {found}; make the space at that resolution and in_channels"
+            )
+        if network.output.channels != len(data.classes):
+            raise EvaluatorError(
+                f"{space.name} has {network.output.channels} classes, {data.name} has"
+                f" {len(data.classes)}; make the space with that many"
+            )
+        used = data.train.first(self._settings.train_images or len(data.train))
+        self._pool = TrainingPool(used, data.validation, workers=workers)
+        self.name = (
+            f"training:{data.name}@{image.height},epochs={self._settings.epochs:g}"
+            f",images={len(used)}"
+        )
+        self.deterministic = self._settings.time_budget_s is None
+
+    def __enter__(self) -> TrainingEvaluator:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End the workers."""
+        self._pool.close()
+
+    def evaluate(
+        self, genotypes: Genotypes, seeds: npt.NDArray[np.int64]
+    ) -> Sequence[Evaluation | FailedEvaluation]:
+        """Return one result a row; a training that failed says why."""
+        jobs = [
+            TrainingJob(self._space.decode(genotype), seed, self._settings)
+            for genotype, seed in zip(genotypes, seeds.tolist(), strict=True)
+        ]
+        results: dict[int, Evaluation | FailedEvaluation] = {}
+        for row, result in self._pool.run(jobs, progress=self._progress):
+            if isinstance(result, FailedTraining):
+                results[row] = FailedEvaluation(result.reason)
+            else:
+                quality = accuracy(result.logits, self._labels)
+                results[row] = Evaluation(quality, result.trained.wall_s)
+        return [results[row] for row in range(len(jobs))]
