@@ -1,0 +1,86 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from search.errors import UnknownSearcher
+from search.local_search import LocalSearch
+from search.ppo import PRESETS, PPOSearch
+from search.random_search import RandomSearch
+from search.searcher import Searcher
+from search.searchers import make_searcher, searcher_names
+from tests.contracts.searcher_contract import SPACE, SearcherContract
+from tests.search.spaces import Additive, ConvSpace
+
+
+class TestRandomSearch(SearcherContract):
+    def make(self, seed: int) -> Searcher:
+        return RandomSearch(SPACE, seed=seed)
+
+    def test_every_network_is_equally_likely(self) -> None:
+        space = ConvSpace(3)
+        drawn = space.canonical(RandomSearch(space, seed=0).ask(8000))
+        _, counts = np.unique(drawn, axis=0, return_counts=True)
+        assert len(counts) == space.n_networks == 4
+        assert np.all(np.abs(counts - 2000) < 5 * np.sqrt(8000 * 0.25 * 0.75))
+
+
+class TestLocalSearch(SearcherContract):
+    def make(self, seed: int) -> Searcher:
+        return LocalSearch(SPACE, seed=seed)
+
+    def test_reaches_the_top_of_an_additive_space(self) -> None:
+        space = ConvSpace(4, 4, 4, 4, 4, 4)
+        searcher, objective = LocalSearch(space, seed=0), Additive(space)
+        best = -np.inf
+        for _ in range(150):
+            genotypes = searcher.ask(1)
+            reward = float(objective.quality(genotypes)[0])
+            searcher.tell(genotypes, [reward])
+            best = max(best, reward)
+        everything = np.array(list(space.enumerate()))
+        assert best == objective.quality(everything).max()
+
+    def test_repeats_no_network_while_there_are_others(self) -> None:
+        space = ConvSpace(3, 3, 3, 3)
+        searcher, objective = LocalSearch(space, seed=0), Additive(space)
+        asked = []
+        for _ in range(12):
+            genotypes = searcher.ask(8)
+            searcher.tell(genotypes, objective.quality(genotypes).tolist())
+            asked.append(space.canonical(genotypes))
+        assert len(np.unique(np.concatenate(asked), axis=0)) == 96
+
+    def test_goes_on_when_the_space_is_exhausted(self) -> None:
+        space = ConvSpace(2)
+        searcher, objective = LocalSearch(space, seed=0), Additive(space)
+        for _ in range(5):
+            genotypes = searcher.ask(4)
+            searcher.tell(genotypes, objective.quality(genotypes).tolist())
+
+
+class TestPaperPPO(SearcherContract):
+    def make(self, seed: int) -> Searcher:
+        return PPOSearch(SPACE, PRESETS["paper"], seed=seed)
+
+
+class TestSmallBudgetPPO(SearcherContract):
+    def make(self, seed: int) -> Searcher:
+        return PPOSearch(SPACE, PRESETS["small-budget"], seed=seed)
+
+
+def test_searchers_by_name() -> None:
+    assert searcher_names() == ["local", "ppo", "random"]
+    for name in searcher_names():
+        assert make_searcher(name, SPACE).ask(3).shape == (3, len(SPACE.decisions))
+    assert make_searcher("ppo", SPACE).name == "ppo:small-budget"
+    assert make_searcher("ppo", SPACE, preset="paper").name == "ppo:paper"
+
+
+def test_unknown_names_get_suggestions() -> None:
+    with pytest.raises(UnknownSearcher, match="did you mean random?"):
+        make_searcher("randon", SPACE)
+    with pytest.raises(UnknownSearcher, match="did you mean small-budget?"):
+        make_searcher("ppo", SPACE, preset="small")
+    with pytest.raises(UnknownSearcher, match="no settings"):
+        make_searcher("local", SPACE, preset="paper")
