@@ -197,7 +197,9 @@ class _Dense(nn.Module):
         units = operator.shape.channels
         self.dense = nn.Linear(channels, units)
         self.activation = _ACTIVATIONS[operator.activation]()
-        nn.init.uniform_(self.dense.weight, -1 / math.sqrt(units), 1 / math.sqrt(units))
+        # by fan-in: by fan-out, few classes would start with logits of several units
+        bound = 1 / math.sqrt(channels)
+        nn.init.uniform_(self.dense.weight, -bound, bound)
         nn.init.zeros_(self.dense.bias)
 
     def forward(self, value: Tensor) -> Tensor:
