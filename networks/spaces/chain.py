@@ -232,6 +232,26 @@ class ChainSpace:
         tables[-1] = tables[-1] + heads[self._blocks[-1].state_out]
         return [np.ravel(table) for table in tables]
 
+    def cheapest(self, prices: npt.ArrayLike) -> Genotypes:
+        """Return the canonical genotype of the network of least price, shape ``(n_decisions,)``.
+
+        Args:
+            prices: of each of ``layers``, shape ``(n_layers,)``.
+        """
+        shapes = [(block.n_states, block.n_choices) for block in self._blocks]
+        tables = [t.reshape(s) for t, s in zip(self.block_prices(prices), shapes, strict=True)]
+        rest, best = np.zeros(len(self._heads)), []
+        for block, table in zip(reversed(self._blocks), reversed(tables), strict=True):
+            total = table + rest[block.state_out]
+            best.insert(0, total.argmin(axis=1))
+            rest = total.min(axis=1)
+        choices, state = [], 0
+        for block, choice in zip(self._blocks, best, strict=True):
+            choices.append(int(choice[state]))
+            state = int(block.state_out[choices[-1]])
+        genotype: Genotypes = self.canonical(self._genotypes(np.array([choices])))[0]
+        return genotype
+
     def _refuse_long_merges(self) -> None:
         for i, (left, middle, right) in enumerate(
             zip(self._merges, self._blocks[1:], self._blocks[2:], strict=False)

@@ -125,6 +125,18 @@ def test_neighbours_are_the_other_networks_one_decision_away() -> None:
     assert len(near) == len(expected)
 
 
+@settings(max_examples=20)
+@given(seed=st.integers(0, 2**32 - 1))
+def test_the_cheapest_network_is_the_cheapest_of_all(seed: int) -> None:
+    space = small_space(2, 1)
+    prices = np.random.default_rng(seed).random(len(space.layers))
+    codes = np.array(all_genotypes(space)) @ space.code_matrix()
+    tables = space.block_prices(prices)
+    priced = sum(table[code] for table, code in zip(tables, codes.T, strict=True))
+    cheapest = space.cheapest(prices).astype(int) @ space.code_matrix()
+    assert sum(t[c] for t, c in zip(tables, cheapest, strict=True)) == pytest.approx(priced.min())
+
+
 def test_mnasnet_has_the_sizes_of_the_paper() -> None:
     space = make_space("mnasnet")
     assert len(space.decisions) == 42
