@@ -14,6 +14,7 @@
     - InvalidRow             a row that cannot be: no latency is less than or equal to 0
     - MissingLayers          layers that the table does not price (with the nearest it does)
     - Uncalibrated           no whole network ties the sum of layers to the truth
+  x NotMeasured              nothing came of it: the budget was too small, or every visit failed
   x ValidationError          too few networks, or numbers that cannot be compared
 """
 
@@ -130,6 +131,10 @@ class Uncalibrated(TableError):
             f"table {table!r} has no calibration network yet, so its sums are of unknown scale;"
             " run the same profile again to finish it"
         )
+
+
+class NotMeasured(LatencyTableError):
+    """No latency came of a measurement; says why. What was visited is in the journal."""
 
 
 class ValidationError(LatencyTableError):

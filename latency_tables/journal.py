@@ -15,7 +15,7 @@ import fcntl
 import json
 import os
 import sqlite3
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -41,7 +41,7 @@ CREATE TABLE sessions (
 ) STRICT;
 CREATE TABLE models (
     id INTEGER PRIMARY KEY, sha256 TEXT NOT NULL, role TEXT NOT NULL, label TEXT NOT NULL,
-    UNIQUE (sha256, role, label)
+    layers TEXT NOT NULL, UNIQUE (sha256, role, label)
 ) STRICT;
 CREATE TABLE visits (
     id INTEGER PRIMARY KEY, session INTEGER NOT NULL REFERENCES sessions (id),
@@ -77,11 +77,12 @@ class Session:
 
 @dataclass(frozen=True, slots=True)
 class Model:
-    """What a measured file is: ``label`` is a layer key, or the name of a network."""
+    """What a measured file is: its name for people, and the keys of its layers in order."""
 
     sha256: str
     role: Role
     label: str
+    layers: tuple[str, ...]
 
 
 class Journal:
@@ -122,24 +123,26 @@ class Journal:
 
     def models(self) -> tuple[Model, ...]:
         """Return all models in order of first appearance."""
+        rows = self._rows("SELECT sha256, role, label, layers FROM models ORDER BY id")
         return tuple(
-            Model(*row) for row in self._rows("SELECT sha256, role, label FROM models ORDER BY id")
+            Model(sha256, role, label, tuple(json.loads(layers)))
+            for sha256, role, label, layers in rows
         )
 
     def visits(
-        self, condition: Condition, *, after_session: int = 0
+        self, condition: Condition, *, purposes: Sequence[Purpose] = ("profile", "refresh")
     ) -> dict[str, list[Visit | FailedVisit]]:
         """Return the visits made under ``condition``, in order, by the model's sha256.
 
-        Args:
-            after_session: leave out sessions up to this id.
+        What was measured to validate a table is left out unless it is asked for.
         """
         rows = self._rows(
             "SELECT sha256, visits.started_unix_s, status, detail, cold_wall_ns, cold_cpu_ns,"
             " hot_wall_ns, hot_cpu_ns, preemptions, load, steal"
             " FROM visits JOIN sessions ON sessions.id = session"
-            " WHERE condition = ? AND session > ? ORDER BY visits.id",
-            (_condition_text(condition), after_session),
+            f" WHERE condition = ? AND purpose IN ({', '.join('?' * len(purposes))})"
+            " ORDER BY visits.id",
+            (_condition_text(condition), *purposes),
         )
         by_model: dict[str, list[Visit | FailedVisit]] = {}
         for row in rows:
@@ -214,13 +217,13 @@ class JournalWriter(Journal):
         values = (started_unix_s, purpose, address, tool_version, seed, _condition_text(condition))
         return self._insert("INSERT INTO sessions VALUES (NULL, ?, ?, ?, ?, ?, ?)", values)
 
-    def name(self, models: Mapping[str, tuple[Role, str]]) -> None:
-        """Append what the files with these sha256 are; known ones are left as they are."""
+    def name(self, models: Iterable[Model]) -> None:
+        """Append what these files are; known ones are left as they are."""
         with _mapped(self.path), self._connection:
             self._connection.execute("BEGIN")
             self._connection.executemany(
-                "INSERT INTO models VALUES (NULL, ?, ?, ?) ON CONFLICT DO NOTHING",
-                [(sha256, role, label) for sha256, (role, label) in models.items()],
+                "INSERT INTO models VALUES (NULL, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
+                [(m.sha256, m.role, m.label, json.dumps(m.layers)) for m in models],
             )
 
     def append(self, session: int, visit: Visit | FailedVisit) -> int:

@@ -67,12 +67,15 @@ class TableDirectory:
     def publish(self, table: LatencyTable) -> Path:
         """Write a new version, make it the current one, and return its file.
 
-        Only the holder of the journal's lock may publish. A crash leaves the version before.
+        A table equal to the current version is not written again. Only the holder of the
+        journal's lock may publish. A crash leaves the version before.
 
         Raises:
             TableError: the disk is full or not writable; nothing is left half-written.
         """
         versions = self.versions()
+        if (self.path / "current").exists() and self.load() == table:
+            return self.current()
         number = _number(versions[-1]) + 1 if versions else 1
         file = self.path / "versions" / f"{number:04d}.parquet"
         write_whole(file, table.to_bytes())

@@ -111,11 +111,11 @@ class MeasuredNetwork:
 class Calibration:
     """``latency = scale x sum of rows``, from ``networks`` networks.
 
-    ``residual`` is the relative standard deviation that the scale leaves.
+    ``residual`` is the relative standard deviation of networks around it; None from one network.
     """
 
     scale: float
-    residual: float
+    residual: float | None
     networks: int
 
     def __post_init__(self) -> None:

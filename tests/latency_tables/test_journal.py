@@ -19,9 +19,11 @@ from latency_tables.errors import (
     JournalLocked,
     JournalNewer,
 )
-from latency_tables.journal import Journal, JournalWriter
+from latency_tables.journal import Journal, JournalWriter, Model
 from tests.latency_tables.conftest import CONDITION, OTHER_CONDITION, make_visit
 
+LAYER = Model("a" * 64, "layer", "v1/x", ("v1/x",))
+NETWORK = Model("b" * 64, "network", "n", ("v1/x", "v1/x"))
 WRITER = Path(__file__).with_name("journal_writer.py")
 
 
@@ -63,12 +65,12 @@ def test_what_was_appended_is_read_back_by_condition(tmp_path: Path) -> None:
             journal.append(session, visit)
         journal.append(session, failed)
         journal.append(begin(journal, other=True), make_visit(hot_ns=1))
-        journal.name({"a" * 64: ("layer", "v1/x")})
-        journal.name({"a" * 64: ("layer", "v1/x"), "b" * 64: ("network", "n")})
+        journal.name([LAYER])
+        journal.name([LAYER, NETWORK])
     with Journal.open(tmp_path / "j.sqlite") as reader:
         assert reader.visits(CONDITION) == {"a" * 64: visits, "b" * 64: [failed]}
-        assert reader.visits(CONDITION, after_session=1) == {}
-        assert [m.label for m in reader.models()] == ["v1/x", "n"]
+        assert reader.visits(CONDITION, purposes=["validate"]) == {}
+        assert reader.models() == (LAYER, NETWORK)
         assert [s.condition for s in reader.sessions()] == [CONDITION, OTHER_CONDITION]
         assert reader.count_visits() == 4
 
@@ -78,7 +80,7 @@ def test_what_was_appended_is_read_back_by_condition(tmp_path: Path) -> None:
 def test_no_row_is_ever_rewritten(tmp_path: Path, table: str, sql: str) -> None:
     with JournalWriter.open(tmp_path / "j.sqlite") as journal:
         journal.append(begin(journal), make_visit())
-        journal.name({"a" * 64: ("layer", "v1/x")})
+        journal.name([LAYER])
     connection = sqlite3.connect(tmp_path / "j.sqlite")
     with pytest.raises(sqlite3.IntegrityError, match="append-only"):
         connection.execute(sql.format(table))

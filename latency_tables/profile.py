@@ -1,0 +1,266 @@
+"""Profiling: has a space's layers and a few whole networks measured, and publishes the table.
+
+    layers, networks -> .tflite files -> one interleaved session -> journal -> table version
+
+Whatever was visited before, under the same condition and of the same bytes, is not visited again:
+a profile that was interrupted goes on where it stopped when it is run again.
+"""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Callable, Generator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from device_agents.floor import is_done
+from device_agents.measurement import (
+    DEFAULT_PLAN,
+    Agent,
+    Condition,
+    FailedVisit,
+    ModelFile,
+    ResidentPlan,
+    Visit,
+)
+from exporters.exporter import Exporter, export_layers, export_network
+from latency_tables.coverage import measure_coverage
+from latency_tables.errors import ConditionMismatch, NotMeasured, TableNotFound
+from latency_tables.journal import Journal, JournalWriter, Model, Purpose
+from latency_tables.publishing import build_table
+from latency_tables.store import TableDirectory
+from latency_tables.table import LatencyTable
+from networks.block_strings import format_network
+from networks.layers import Layer
+from networks.network import Network
+
+Progress = Callable[[int, int, str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class ProfileResult:
+    """What a profile came to.
+
+    ``layers`` were asked for; of these ``measured`` have a row, ``unstable`` among them have one
+    whose visits did not agree, ``invalid`` were tried and failed (key -> reason), and
+    ``remaining`` were not visited enough within the budget. ``coverage`` is measured / layers.
+    """
+
+    table: Path
+    layers: int
+    measured: int
+    unstable: int
+    invalid: Mapping[str, str]
+    remaining: int
+    coverage: float
+    wall_s: float
+    journal: Path
+
+
+def profile(
+    agent: Agent,
+    layers: Sequence[Layer],
+    directory: TableDirectory,
+    *,
+    networks: Sequence[Network] = (),
+    precision: str = "float32",
+    plan: ResidentPlan = DEFAULT_PLAN,
+    budget_s: float | None = None,
+    seed: int = 0,
+    exporter: Exporter | None = None,
+    tool_version: str = "",
+    progress: Progress | None = None,
+) -> ProfileResult:
+    """Measure what the journal lacks of these layers, and publish a new version of the table.
+
+    Args:
+        networks: whole networks to calibrate with, see `calibration.choose_networks`.
+        budget_s: wall-clock seconds for exporting and measuring; when they are over, what was
+            measured is published as a partial table. None: until all is done.
+        seed: of the random weights and of the order of visits.
+        progress: called with (done, total, what) some times a second.
+
+    Raises:
+        JournalLocked: another process profiles into this table.
+        ConditionMismatch: the table holds another condition.
+        NotMeasured: the budget was over before any layer had enough visits.
+        ExportError: a file could not be written.
+        DeviceError: the device as a whole cannot measure.
+    """
+    started_s = time.monotonic()
+    report = progress or _silent
+    condition = agent.condition(precision=precision, plan=plan)
+    with JournalWriter.open(directory.journal) as journal:
+        _check_condition(directory, condition)
+        with tempfile.TemporaryDirectory(prefix="hilnas-") as work:
+            models = export_models(layers, networks, Path(work), seed, exporter, report)
+            journal.name(model for model, _ in models)
+            deadline_s = None if budget_s is None else started_s + budget_s
+            measure_into(
+                journal, agent, [file for _, file in models], plan,
+                condition=condition, purpose="profile", seed=seed, tool_version=tool_version,
+                deadline_s=deadline_s, progress=report,
+            )  # fmt: skip
+        table = build_table(directory.name, journal, condition, plan, address=agent.address)
+        if not len(table):
+            raise NotMeasured(_why_nothing(journal, table, budget_s))
+        file = directory.publish(table)
+    return _result(table, layers, file, directory.journal, time.monotonic() - started_s)
+
+
+def export_models(
+    layers: Sequence[Layer],
+    networks: Sequence[Network],
+    work: Path,
+    seed: int,
+    exporter: Exporter | None,
+    progress: Progress,
+) -> list[tuple[Model, ModelFile]]:
+    """Export layers and networks with random weights into ``work``."""
+    models = []
+    total = len(layers) + len(networks)
+    for layer, exported in export_layers(layers, work, seed=seed, exporter=exporter):
+        file = ModelFile(exported.path, exported.sha256, "layer")
+        models.append((Model(file.sha256, "layer", layer.key, (layer.key,)), file))
+        progress(len(models), total, "exporting")
+    for number, network in enumerate(networks):
+        exported = export_network(
+            network, work / f"network-{number}.tflite", seed=seed, exporter=exporter
+        )
+        file = ModelFile(exported.path, exported.sha256, "network")
+        keys = tuple(layer.key for layer in network.layers)
+        models.append((Model(file.sha256, "network", format_network(network), keys), file))
+        progress(len(models), total, "exporting")
+    return models
+
+
+def measure_into(
+    journal: JournalWriter,
+    agent: Agent,
+    files: Sequence[ModelFile],
+    plan: ResidentPlan,
+    *,
+    condition: Condition,
+    purpose: Purpose,
+    seed: int,
+    tool_version: str,
+    deadline_s: float | None,
+    progress: Progress,
+    resume: bool = True,
+) -> None:
+    """Append visits of these files to the journal until each has enough.
+
+    Args:
+        deadline_s: when to stop, by ``time.monotonic``.
+        resume: whether earlier visits count.
+    """
+    earlier = journal.visits(condition, purposes=["profile", "refresh"]) if resume else {}
+    done = {
+        file.sha256: [v for v in earlier.get(file.sha256, ()) if isinstance(v, Visit)]
+        for file in files
+    }
+    tally = _Tally(done, condition, plan)
+    if tally.done == tally.total:
+        return
+    session = journal.begin(
+        started_unix_s=time.time(), purpose=purpose, address=agent.address,
+        tool_version=tool_version, seed=seed, condition=condition,
+    )  # fmt: skip
+    visits = agent.measure(files, plan, done=done, seed=seed)
+    try:
+        for visit in visits:
+            journal.append(session, visit)
+            tally.add(visit)
+            progress(tally.done, tally.total, tally.text)
+            if deadline_s is not None and time.monotonic() >= deadline_s:
+                break
+    finally:  # the agent is told at once that nobody waits for more
+        if isinstance(visits, Generator):
+            visits.close()
+
+
+class _Tally:
+    """How far a session is, in visits of the least that each model needs."""
+
+    def __init__(
+        self, done: Mapping[str, Sequence[Visit]], condition: Condition, plan: ResidentPlan
+    ) -> None:
+        self._statistic, self._plan = condition.statistic, plan
+        self._visits = {sha256: list(visits) for sha256, visits in done.items()}
+        self._failed: set[str] = set()
+        self._counts = {sha256: self._count(sha256) for sha256 in self._visits}
+        self._finished = sum(count == plan.min_visits for count in self._counts.values())
+        self.done, self.total = sum(self._counts.values()), plan.min_visits * len(self._visits)
+
+    @property
+    def text(self) -> str:
+        failed = f", {len(self._failed)} failed" if self._failed else ""
+        return f"measured {self._finished} of {len(self._visits)} models{failed}"
+
+    def add(self, visit: Visit | FailedVisit) -> None:
+        sha256 = visit.sha256
+        if isinstance(visit, Visit):
+            self._visits[sha256].append(visit)
+        else:
+            self._failed.add(sha256)
+        before, after = self._counts[sha256], self._count(sha256)
+        self._counts[sha256] = after
+        self.done += after - before
+        self._finished += (after == self._plan.min_visits) - (before == self._plan.min_visits)
+
+    def _count(self, sha256: str) -> int:
+        """Return the visits that count: one is held back until the model is done."""
+        visits, least = self._visits[sha256], self._plan.min_visits
+        if is_done(visits, self._statistic, self._plan):
+            return least
+        return min(len(visits), least - 1)
+
+
+def _check_condition(directory: TableDirectory, condition: Condition) -> None:
+    try:
+        table = directory.load()
+    except TableNotFound:
+        return
+    if table.condition != condition:
+        raise ConditionMismatch(f"profile into {directory.name!r}", table.condition, condition)
+
+
+def _why_nothing(journal: Journal, table: LatencyTable, budget_s: float | None) -> str:
+    if table.invalid:
+        layer, reason = next(iter(table.invalid.items()))
+        return f"no layer could be measured: {layer}: {reason}"
+    return (
+        f"no layer has enough visits yet ({journal.count_visits()} visits are kept in"
+        f" {journal.path}): expected a budget longer than {budget_s or 0:g} s; run again to go on"
+    )
+
+
+def _result(
+    table: LatencyTable, layers: Sequence[Layer], file: Path, journal: Path, wall_s: float
+) -> ProfileResult:
+    coverage = measure_coverage(table, layers)
+    missing = set(coverage.missing)
+    keys = {layer.key for layer in layers}
+    rows = table.rows.to_pydict()
+    unstable = {
+        layer
+        for layer, status in zip(rows["layer"], rows["status"], strict=True)
+        if status == "unstable"
+    }
+    invalid = {layer: reason for layer, reason in table.invalid.items() if layer in missing}
+    return ProfileResult(
+        table=file,
+        layers=coverage.layers,
+        measured=coverage.layers - len(missing),
+        unstable=len(unstable & keys),
+        invalid=invalid,
+        remaining=len(missing) - len(invalid),
+        coverage=coverage.share,
+        wall_s=wall_s,
+        journal=journal,
+    )
+
+
+def _silent(done: int, total: int, text: str) -> None:
+    """Take no notice."""
