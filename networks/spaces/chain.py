@@ -240,12 +240,14 @@ class ChainSpace:
         """
         shapes = [(block.n_states, block.n_choices) for block in self._blocks]
         tables = [t.reshape(s) for t, s in zip(self.block_prices(prices), shapes, strict=True)]
-        rest, best = np.zeros(len(self._heads)), []
+        rest = np.zeros(len(self._heads))
+        best: list[Ints] = []
         for block, table in zip(reversed(self._blocks), reversed(tables), strict=True):
             total = table + rest[block.state_out]
             best.insert(0, total.argmin(axis=1))
             rest = total.min(axis=1)
-        choices, state = [], 0
+        choices: list[int] = []
+        state = 0
         for block, choice in zip(self._blocks, best, strict=True):
             choices.append(int(choice[state]))
             state = int(block.state_out[choices[-1]])
