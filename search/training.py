@@ -45,11 +45,11 @@ class TrainingSettings:
         time_budget_s: wall time after which it ends, in order; None: steps alone decide.
     """
 
-    epochs: float = 1.0
+    epochs: float = 2.0
     train_images: int | None = None
-    batch: int = 128
-    learning_rate: float = 0.1
-    warmup: float = 0.2
+    batch: int = 64
+    learning_rate: float = 0.05
+    warmup: float = 0.3
     momentum: float = 0.9
     weight_decay: float = 1e-4
     label_smoothing: float = 0.1
