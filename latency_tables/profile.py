@@ -10,32 +10,26 @@ from __future__ import annotations
 
 import tempfile
 import time
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from device_agents.floor import is_done
 from device_agents.measurement import (
     DEFAULT_PLAN,
     Agent,
     Condition,
-    FailedVisit,
-    ModelFile,
     ResidentPlan,
-    Visit,
 )
-from exporters.exporter import Exporter, export_layers, export_network
+from exporters.exporter import Exporter
 from latency_tables.coverage import measure_coverage
 from latency_tables.errors import ConditionMismatch, NotMeasured, TableNotFound
-from latency_tables.journal import Journal, JournalWriter, Model, Purpose
+from latency_tables.journal import Journal, JournalWriter
+from latency_tables.measuring import Progress, export_models, measure_into, silent
 from latency_tables.publishing import build_table
 from latency_tables.store import TableDirectory
 from latency_tables.table import LatencyTable
-from networks.block_strings import format_network
 from networks.layers import Layer
 from networks.network import Network
-
-Progress = Callable[[int, int, str], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +83,7 @@ def profile(
         DeviceError: the device as a whole cannot measure.
     """
     started_s = time.monotonic()
-    report = progress or _silent
+    report = progress or silent
     condition = agent.condition(precision=precision, plan=plan)
     with JournalWriter.open(directory.journal) as journal:
         _check_condition(directory, condition)
@@ -107,114 +101,6 @@ def profile(
             raise NotMeasured(_why_nothing(journal, table, budget_s))
         file = directory.publish(table)
     return _result(table, layers, file, directory.journal, time.monotonic() - started_s)
-
-
-def export_models(
-    layers: Sequence[Layer],
-    networks: Sequence[Network],
-    work: Path,
-    seed: int,
-    exporter: Exporter | None,
-    progress: Progress,
-) -> list[tuple[Model, ModelFile]]:
-    """Export layers and networks with random weights into ``work``."""
-    models = []
-    total = len(layers) + len(networks)
-    for layer, exported in export_layers(layers, work, seed=seed, exporter=exporter):
-        file = ModelFile(exported.path, exported.sha256, "layer")
-        models.append((Model(file.sha256, "layer", layer.key, (layer.key,)), file))
-        progress(len(models), total, "exporting")
-    for number, network in enumerate(networks):
-        exported = export_network(
-            network, work / f"network-{number}.tflite", seed=seed, exporter=exporter
-        )
-        file = ModelFile(exported.path, exported.sha256, "network")
-        keys = tuple(layer.key for layer in network.layers)
-        models.append((Model(file.sha256, "network", format_network(network), keys), file))
-        progress(len(models), total, "exporting")
-    return models
-
-
-def measure_into(
-    journal: JournalWriter,
-    agent: Agent,
-    files: Sequence[ModelFile],
-    plan: ResidentPlan,
-    *,
-    condition: Condition,
-    purpose: Purpose,
-    seed: int,
-    tool_version: str,
-    deadline_s: float | None,
-    progress: Progress,
-    resume: bool = True,
-) -> None:
-    """Append visits of these files to the journal until each has enough.
-
-    Args:
-        deadline_s: when to stop, by ``time.monotonic``.
-        resume: whether earlier visits count.
-    """
-    earlier = journal.visits(condition, purposes=["profile", "refresh"]) if resume else {}
-    done = {
-        file.sha256: [v for v in earlier.get(file.sha256, ()) if isinstance(v, Visit)]
-        for file in files
-    }
-    tally = _Tally(done, condition, plan)
-    if tally.done == tally.total:
-        return
-    session = journal.begin(
-        started_unix_s=time.time(), purpose=purpose, address=agent.address,
-        tool_version=tool_version, seed=seed, condition=condition,
-    )  # fmt: skip
-    visits = agent.measure(files, plan, done=done, seed=seed)
-    try:
-        for visit in visits:
-            journal.append(session, visit)
-            tally.add(visit)
-            progress(tally.done, tally.total, tally.text)
-            if deadline_s is not None and time.monotonic() >= deadline_s:
-                break
-    finally:  # the agent is told at once that nobody waits for more
-        if isinstance(visits, Generator):
-            visits.close()
-
-
-class _Tally:
-    """How far a session is, in visits of the least that each model needs."""
-
-    def __init__(
-        self, done: Mapping[str, Sequence[Visit]], condition: Condition, plan: ResidentPlan
-    ) -> None:
-        self._statistic, self._plan = condition.statistic, plan
-        self._visits = {sha256: list(visits) for sha256, visits in done.items()}
-        self._failed: set[str] = set()
-        self._counts = {sha256: self._count(sha256) for sha256 in self._visits}
-        self._finished = sum(count == plan.min_visits for count in self._counts.values())
-        self.done, self.total = sum(self._counts.values()), plan.min_visits * len(self._visits)
-
-    @property
-    def text(self) -> str:
-        failed = f", {len(self._failed)} failed" if self._failed else ""
-        return f"measured {self._finished} of {len(self._visits)} models{failed}"
-
-    def add(self, visit: Visit | FailedVisit) -> None:
-        sha256 = visit.sha256
-        if isinstance(visit, Visit):
-            self._visits[sha256].append(visit)
-        else:
-            self._failed.add(sha256)
-        before, after = self._counts[sha256], self._count(sha256)
-        self._counts[sha256] = after
-        self.done += after - before
-        self._finished += (after == self._plan.min_visits) - (before == self._plan.min_visits)
-
-    def _count(self, sha256: str) -> int:
-        """Return the visits that count: one is held back until the model is done."""
-        visits, least = self._visits[sha256], self._plan.min_visits
-        if is_done(visits, self._statistic, self._plan):
-            return least
-        return min(len(visits), least - 1)
 
 
 def _check_condition(directory: TableDirectory, condition: Condition) -> None:
@@ -260,7 +146,3 @@ def _result(
         wall_s=wall_s,
         journal=journal,
     )
-
-
-def _silent(done: int, total: int, text: str) -> None:
-    """Take no notice."""

@@ -1,0 +1,86 @@
+"""End to end: the latency of one whole ``.tflite`` file, and where another session would put it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from statistics import fmean, stdev
+
+from scipy import stats
+
+from device_agents.measurement import (
+    DEFAULT_PLAN,
+    Agent,
+    Condition,
+    FailedVisit,
+    ModelFile,
+    ResidentPlan,
+    Statistic,
+    Visit,
+)
+from latency_tables.measuring import Progress, session_floor, silent
+
+LEVEL = 0.90
+SESSIONS = 3
+
+
+@dataclass(frozen=True, slots=True)
+class EndToEnd:
+    """One file's latency: geometric mean of ``sessions_ms``, the floors of independent sessions.
+
+    ``interval_ms`` holds the value of one more such session with 90 % probability.
+    """
+
+    latency_ms: float
+    interval_ms: tuple[float, float]
+    statistic: Statistic
+    condition: Condition
+    sessions_ms: tuple[float, ...]
+    settled: bool
+
+
+def measure_model(
+    agent: Agent,
+    model: ModelFile,
+    *,
+    precision: str = "float32",
+    plan: ResidentPlan = DEFAULT_PLAN,
+    sessions: int = SESSIONS,
+    progress: Progress | None = None,
+) -> EndToEnd:
+    """Return the latency of a file, measured in that many sessions, each a process of its own.
+
+    Raises:
+        NotMeasured: the device refused the file or lost it in every attempt; says why.
+        ValueError: fewer than 2 sessions, which tell nothing of another.
+    """
+    if sessions < 2:
+        raise ValueError(f"an interval needs 2 sessions or more, found {sessions}")
+    report = progress or silent
+    condition = agent.condition(precision=precision, plan=plan)
+    floors = []
+    for session in range(sessions):
+        outcomes: list[Visit | FailedVisit] = []
+        for outcome in agent.measure([model], plan, seed=session):
+            outcomes.append(outcome)
+            part = min(len(outcomes), plan.min_visits - 1)
+            report(session * plan.min_visits + part, sessions * plan.min_visits, "measuring")
+        floors.append(session_floor(outcomes, condition, plan))
+    report(sessions * plan.min_visits, sessions * plan.min_visits, "measured")
+    sessions_ms = tuple(floor.hot_ns / 1e6 for floor in floors)
+    latency_ms, interval_ms = prediction_interval(sessions_ms)
+    settled = all(floor.settled for floor in floors)
+    return EndToEnd(latency_ms, interval_ms, condition.statistic, condition, sessions_ms, settled)
+
+
+def prediction_interval(values_ms: Sequence[float]) -> tuple[float, tuple[float, float]]:
+    """Return the geometric mean, and the interval that holds one more value with 90 %.
+
+    Student's prediction interval on logarithms, ``m +- t s sqrt(1 + 1/n)``: it speaks of another
+    session, where an interval of the mean would speak of infinitely many.
+    """
+    logs = [math.log(value) for value in values_ms]
+    middle, n = fmean(logs), len(logs)
+    reach = float(stats.t.ppf((1 + LEVEL) / 2, n - 1)) * stdev(logs) * math.sqrt(1 + 1 / n)
+    return math.exp(middle), (math.exp(middle - reach), math.exp(middle + reach))
