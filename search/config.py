@@ -33,7 +33,7 @@ class RunConfig:
         seed: decides the proposals and, with each network, the seed of its evaluation.
 
     Raises:
-        RunError: a number is out of range.
+        RunError: a value is of another type, or out of range.
     """
 
     space: str
@@ -53,8 +53,11 @@ class RunConfig:
             ("batch", self.batch, 1),
             ("seed", self.seed, 0),
         ):
-            if value < least:
-                raise RunError(f"{name} is at least {least}, found {value}")
+            if not isinstance(value, int) or value < least:
+                raise RunError(f"{name} is a whole number of at least {least}, found {value!r}")
+        for name in ("space", "latency", "evaluator", "searcher", "preset"):
+            if not isinstance(value := getattr(self, name), str | None):
+                raise RunError(f"{name} is text, found {value!r}")
 
 
 def format_config(config: RunConfig, parts: Mapping[str, str]) -> str:
@@ -71,9 +74,7 @@ def format_config(config: RunConfig, parts: Mapping[str, str]) -> str:
     for section, values in sections.items():
         lines += ["", f"[{section}]"]
         lines += [
-            f"{json.dumps(key)} = {json.dumps(value)}"
-            for key, value in values.items()
-            if value is not None
+            f"{_toml(key)} = {_toml(value)}" for key, value in values.items() if value is not None
         ]
     return "\n".join(lines) + "\n"
 
@@ -103,5 +104,13 @@ def parse_config(text: str) -> tuple[RunConfig, Mapping[str, str]]:
     missing += sorted({"kind", "target_ms"} - set(reward))
     if missing:
         raise NotARun(f"a configuration needs {missing[0]!r}, which is missing")
+    for name, value in reward.items():
+        if name != "kind" and not isinstance(value, int | float):
+            raise NotARun(f"{name} is a number, found {value!r}")
     made = make_reward(reward.pop("kind"), **reward)
     return RunConfig(**search, reward=made, settings=settings), parts
+
+
+def _toml(value: Scalar) -> str:
+    """Return a scalar as TOML writes it: JSON's form, with one more character escaped."""
+    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")

@@ -13,6 +13,9 @@ from search.config import RunConfig, format_config, parse_config
 from search.errors import NotARun, RunError, RunExists, RunInUse, StoreError
 from search.trials import TrialStore
 
+_UNFINISHED = {"lock", "run.toml.tmp", *(f"trials.sqlite{end}" for end in ("", "-wal", "-shm"))}
+"""What a process that was killed while it made a run may leave: no run yet, nothing lost."""
+
 
 class RunDirectory:
     """The paths of a run; reading needs no lock. Use `create` or `open` to write."""
@@ -38,10 +41,15 @@ class RunDirectory:
         directory = cls(path)
         if (path / "run.toml").exists():
             raise RunExists(f"{path} is a run already; continue it with --resume {path}")
-        if any(entry.name not in ("lock", "run.toml.tmp") for entry in path.iterdir()):
+        if any(entry.name not in _UNFINISHED for entry in path.iterdir()):
             raise RunExists(f"{path} is not empty and not a run; choose another directory")
         directory._acquire()
-        directory.write(config, parts)
+        try:
+            TrialStore(path / "trials.sqlite", create=True).close()
+            directory.write(config, parts)  # last: from here on it is a run
+        except BaseException:
+            directory.close()
+            raise
         return directory
 
     @classmethod
@@ -84,8 +92,13 @@ class RunDirectory:
             raise StoreError(f"cannot write {file}: {error.strerror}") from error
 
     def trials(self, *, writable: bool = True) -> TrialStore:
-        """Return the trials; a writer makes the file if a crash came before it."""
-        return TrialStore(self.path / "trials.sqlite", create=writable, writable=writable)
+        """Return the trials, to be closed."""
+        return TrialStore(self.path / "trials.sqlite", writable=writable)
+
+    def close(self) -> None:
+        """Give up the lock."""
+        if self._lock is not None:
+            self._lock.close()
 
     def __enter__(self) -> Self:
         return self
@@ -96,11 +109,13 @@ class RunDirectory:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        if self._lock is not None:
-            self._lock.close()
+        self.close()
 
     def _acquire(self) -> None:
-        lock = (self.path / "lock").open("a+", encoding="utf-8")
+        try:
+            lock = (self.path / "lock").open("a", encoding="utf-8")
+        except OSError as error:
+            raise StoreError(f"cannot write to {self.path}: {error.strerror}") from error
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:

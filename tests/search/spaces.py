@@ -34,7 +34,8 @@ class ConvSpace:
         self.sizes = (2, *sizes)
         self.name = f"conv{self.sizes}"
         self.decisions = tuple(
-            Decision(f"choice{i}", tuple(map(str, range(size)))) for i, size in enumerate(self.sizes)
+            Decision(f"choice{i}", tuple(map(str, range(size))))
+            for i, size in enumerate(self.sizes)
         )
         self.layers: tuple[Layer, ...] = tuple(self._layer(i) for i in range(max(self.sizes)))
         self.n_genotypes = prod(self.sizes)
@@ -137,14 +138,15 @@ def _total(space: Space, seed: int, genotypes: Genotypes) -> npt.NDArray[np.floa
     return total
 
 
-def config(searcher: str = "random", **changes: int) -> RunConfig:
+def config(searcher: str = "random", *, budget: int = 60) -> RunConfig:
     """Return a small run's configuration."""
-    sizes = {"budget": 60, "batch": 8, "seed": 3} | changes
     return RunConfig(
         space="conv",
         latency="additive",
         evaluator="additive",
         searcher=searcher,
         reward=make_reward("absolute", target_ms=50),
-        **sizes,
+        budget=budget,
+        batch=8,
+        seed=3,
     )

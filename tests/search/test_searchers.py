@@ -78,9 +78,9 @@ def test_searchers_by_name() -> None:
 
 
 def test_unknown_names_get_suggestions() -> None:
-    with pytest.raises(UnknownSearcher, match="did you mean random?"):
+    with pytest.raises(UnknownSearcher, match="did you mean random"):
         make_searcher("randon", SPACE)
-    with pytest.raises(UnknownSearcher, match="did you mean small-budget?"):
+    with pytest.raises(UnknownSearcher, match="did you mean small-budget"):
         make_searcher("ppo", SPACE, preset="small")
     with pytest.raises(UnknownSearcher, match="no settings"):
         make_searcher("local", SPACE, preset="paper")
