@@ -64,6 +64,7 @@ def test_reading_inverts_writing(table: LatencyTable) -> None:
     assert LatencyTable.from_bytes(table.to_bytes(), HERE) == table
 
 
+@settings(deadline=None)
 @given(st.permutations(["c", "a", "b"]))
 def test_rows_come_in_any_order(layers: list[str]) -> None:
     made = LatencyTable.from_rows("t", CONDITION, map(make_row, layers), provenance=PROVENANCE)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from device_agents.local import LocalAgent
@@ -45,6 +45,7 @@ def network_of(layers: list[str], latency_ms: float) -> MeasuredNetwork:
     return MeasuredNetwork("n", tuple(layers), latency_ms, 1.0, 6, "ok", 1.0, "f" * 64)
 
 
+@settings(deadline=None)
 @given(
     st.floats(0.5, 2),
     st.lists(st.lists(st.sampled_from("abc"), min_size=1, max_size=9), min_size=1, max_size=6),
@@ -87,7 +88,7 @@ def test_figures_are_as_defined() -> None:
 
 
 def test_perfect_madds_have_no_error_after_scaling() -> None:
-    result = compare([point(1.0, madds / 7, madds / 7, madds) for madds in (3, 5, 14)])
+    result = compare([point(madds / 5, madds / 7, madds / 7, madds) for madds in (3, 5, 14)])
     assert result.madds_mape_pct == pytest.approx(0.0, abs=1e-9)
 
 
@@ -149,6 +150,7 @@ def test_a_network_that_fails_is_left_out_with_its_reason(tmp_path: Path) -> Non
         validate(SimulatedAgent(name="other"), table, NETWORKS, directory.journal, plan=PLAN)
 
 
+@settings(deadline=None)
 @given(st.lists(st.floats(0.1, 100), min_size=2, max_size=5), st.floats(0.1, 10))
 def test_an_interval_holds_its_middle_and_scales(values: list[float], factor: float) -> None:
     middle, (low, high) = prediction_interval(values)
