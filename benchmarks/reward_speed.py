@@ -1,6 +1,7 @@
 """Reward: nanoseconds a network of the reward step alone; batches of 100,000, one core.
 
 The arrays are float32.
+"""
 
 from __future__ import annotations
 
