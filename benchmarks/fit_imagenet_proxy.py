@@ -161,6 +161,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         "source_sha256": data.sha256,
         "fitted_by": "benchmarks/fit_imagenet_proxy.py",
         "rows": {"fitted": len(rows), "held_out": len(held_out)},
+        "fitted_range_percent": [float(data.top1[rows].min()), float(data.top1[rows].max())],
         "cross_validated_kendall": round(tau, 4),
         "held_out": found,
         "ceiling": model.ceiling,

@@ -7,7 +7,7 @@ trained and the large one whose latency is priced.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import numpy.typing as npt
@@ -17,7 +17,12 @@ from search.datasets import SearchView
 from search.errors import EvaluatorError
 from search.evaluators.evaluator import Evaluation, FailedEvaluation
 from search.training import TrainingSettings, accuracy
-from search.training_pool import FailedTraining, TrainingJob, TrainingPool
+from search.training_pool import (
+    FailedTraining,
+    FinishedTraining,
+    TrainingJob,
+    TrainingPool,
+)
 
 
 class TrainingEvaluator:
@@ -80,17 +85,21 @@ class TrainingEvaluator:
 
     def evaluate(
         self, genotypes: Genotypes, seeds: npt.NDArray[np.int64]
-    ) -> Sequence[Evaluation | FailedEvaluation]:
-        """Return one result a row; a training that failed says why."""
+    ) -> Iterator[Evaluation | FailedEvaluation]:
+        """Yield one result a row, in order; a training that failed says why."""
         jobs = [
             TrainingJob(self._space.decode(genotype), seed, self._settings)
             for genotype, seed in zip(genotypes, seeds.tolist(), strict=True)
         ]
-        results: dict[int, Evaluation | FailedEvaluation] = {}
+        early: dict[int, Evaluation | FailedEvaluation] = {}
+        following = 0
         for row, result in self._pool.run(jobs, progress=self._progress):
-            if isinstance(result, FailedTraining):
-                results[row] = FailedEvaluation(result.reason)
-            else:
-                quality = accuracy(result.logits, self._labels)
-                results[row] = Evaluation(quality, result.trained.wall_s)
-        return [results[row] for row in range(len(jobs))]
+            early[row] = self._judge(result)
+            while following in early:
+                yield early.pop(following)
+                following += 1
+
+    def _judge(self, result: FinishedTraining | FailedTraining) -> Evaluation | FailedEvaluation:
+        if isinstance(result, FailedTraining):
+            return FailedEvaluation(result.reason)
+        return Evaluation(accuracy(result.logits, self._labels), result.trained.wall_s)
