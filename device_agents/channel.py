@@ -75,6 +75,7 @@ def parse_visit(answer: Message) -> Visit:
             preemptions=answer["preemptions"],
             load=answer["load"],
             steal=answer["steal"],
+            pace_ns=answer["pace_ns"],
         )
     except (KeyError, IndexError, TypeError, ValueError) as error:
         raise UnreadableAnswer(f"expected a visit, found {dict(answer)}: {error!r}") from error

@@ -82,7 +82,9 @@ class Visit:
     """One stay at one model: samples in nanoseconds, in order, each wall beside thread CPU time.
 
     ``load`` is the one-minute load average, ``preemptions`` the involuntary context switches
-    during the visit, ``steal`` the hypervisor's share of processor time since the last visit.
+    during the visit, ``steal`` the hypervisor's share of processor time lately. ``pace_ns`` is the
+    CPU time of one small fixed computation beside the visit, which says how fast the core was at
+    that moment; ``None`` where nobody took it.
     """
 
     sha256: str
@@ -94,12 +96,15 @@ class Visit:
     preemptions: int
     load: float
     steal: float
+    pace_ns: int | None = None
 
     def __post_init__(self) -> None:
         if not self.hot_wall_ns or len(self.hot_wall_ns) != len(self.hot_cpu_ns):
             raise ValueError("a visit has hot samples, as many of wall as of CPU time")
         if min(self.cold_wall_ns, self.cold_cpu_ns, *self.hot_wall_ns, *self.hot_cpu_ns) <= 0:
             raise ValueError(f"a sample is not a positive time: {self}")
+        if self.pace_ns is not None and self.pace_ns <= 0:
+            raise ValueError(f"a pace is a positive time or None, found {self.pace_ns}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,10 +121,10 @@ class FailedVisit:
 class ResidentPlan:
     """When a model has been visited enough, in the resident method.
 
-    A model is done when it has at least ``min_visits`` visits in as many rounds, and the ``agree``
-    smallest visit minima lie within ``tolerance`` of the smallest and were taken over at least
-    ``min_span_s`` seconds; or when it has ``max_visits``. Rounds start at least
-    ``round_interval_s`` apart, so that a few models are not all timed in one slow phase.
+    A model is done when it has at least ``min_visits`` visits in as many rounds and the ``agree``
+    smallest visit minima, each at the core's pace of that moment, lie within ``tolerance`` of the
+    smallest; or when it has ``max_visits``. Rounds start ``round_interval_s`` apart or more, so
+    that the first ``min_visits`` of a few models take ``min_span_s``, not one slow phase.
     Source: reference measurements, adaptive plan (10-11 visits a layer, two independent trials
     agree within 3 % for 94.7 % of layers).
     """
@@ -140,7 +145,7 @@ class ResidentPlan:
     @property
     def summary(self) -> str:
         """The name of the rule that makes a floor of visits, for a `Condition`."""
-        return f"floor{self.agree}-{100 * self.tolerance:g}%-{self.min_span_s:g}s"
+        return f"paced-floor{self.agree}-{100 * self.tolerance:g}%"
 
 
 DEFAULT_PLAN = ResidentPlan()
@@ -151,8 +156,8 @@ class Floor:
     """The summary of a model's visits, in nanoseconds of the chosen statistic.
 
     ``hot_ns`` is the mean of the smallest visit minima that agree, ``cold_ns`` the median of the
-    cold samples; ``settled`` says whether they agreed within the plan's tolerance;
-    ``spread`` is (largest - smallest) / smallest of those minima.
+    cold samples, both at one pace of the core; ``settled`` says whether they agreed within the
+    plan's tolerance; ``spread`` is (largest - smallest) / smallest of those minima.
     """
 
     hot_ns: float

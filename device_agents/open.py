@@ -1,9 +1,33 @@
-"""Opening an agent: from an address to the thing that measures there."""
+"""Opening an agent: which devices there are, and from an address to what measures there."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
+from device_agents import machine
 from device_agents.address import parse_address
+from device_agents.errors import DeviceUnusable
 from device_agents.local import LocalAgent
+
+
+@dataclass(frozen=True, slots=True)
+class FoundDevice:
+    """A device that can be reached: its address, what kind it is, and whether it can measure."""
+
+    address: str
+    kind: str
+    model: str
+    state: str
+
+
+def find_devices() -> tuple[FoundDevice, ...]:
+    """Return what can be measured on from here."""
+    try:
+        machine.choose_core(None)
+        state = "ready"
+    except DeviceUnusable as error:
+        state = str(error)
+    return (FoundDevice("local", "local", machine.device_model(), state),)
 
 
 def open_agent(address: str) -> LocalAgent:

@@ -182,4 +182,5 @@ class _SimulatedChannel:
             "preemptions": 0,
             "load": 0.0,
             "steal": 0.0,
+            "pace_ns": None,
         }

@@ -32,6 +32,9 @@ RUNTIMES = (
 HELLO_VERSION = 1
 WARM_UPS = 2  # the first invocations of a new interpreter are slow for reasons of their own
 INPUT_SEED = 20181231
+PACE_SIZE = 48  # three float32 matrices of this size stay in a first-level cache of 32 KiB
+PACE_TRIES = 3
+VISIT_TRIES = 5
 STATE_EVERY_S = 0.25  # /proc/stat counts in ticks of 10 ms: a shorter interval says nothing
 
 
@@ -71,6 +74,33 @@ class Machine:
                     return
 
 
+class Pace:
+    """How fast the core is at this moment: the CPU time of a small matrix product.
+
+    Clock, neighbours on the same core and the hypervisor slow everything by 5 % for seconds at a
+    time. A product that fits in the nearest cache shows that and nothing else.
+    """
+
+    def __init__(self) -> None:
+        numpy = importlib.import_module("numpy")
+        self._multiply = numpy.dot
+        self._left = numpy.full((PACE_SIZE, PACE_SIZE), 0.5, numpy.float32)
+        self._right = self._left.copy()
+        self._out = self._left.copy()
+        self.read_ns()
+
+    def read_ns(self) -> int:
+        """Return the smallest of a few tries, in nanoseconds."""
+        clock, multiply = time.thread_time_ns, self._multiply
+        left, right, out = self._left, self._right, self._out
+        tries = []
+        for _ in range(PACE_TRIES):
+            started = clock()
+            multiply(left, right, out)
+            tries.append(clock() - started)
+        return min(tries)
+
+
 def require_one_delegate(interpreter: Any) -> None:
     """Refuse an interpreter whose graph is not exactly one delegate, from input to output.
 
@@ -107,6 +137,7 @@ class Residents:
     def __init__(self, runtime: Any, core: int) -> None:
         self._runtime = runtime
         self._machine = Machine(core)
+        self._pace = Pace()
         self._interpreters: dict[str, Any] = {}
 
     def load(self, request: dict[str, Any]) -> dict[str, Any]:
@@ -154,23 +185,33 @@ class Residents:
             interpreter.set_tensor(tensor["index"], values)
 
     def visit(self, request: dict[str, Any]) -> dict[str, Any]:
-        invoke = self._interpreters[request["sha256"]].invoke
+        for _ in range(VISIT_TRIES):
+            answer = self._visit(request["sha256"], request["hot"])
+            # The kernel subtracts stolen time late, now and then all that a sample had.
+            if min(answer["cpu_ns"]) > 0 and answer["pace_ns"] > 0:
+                return answer
+        raise RuntimeError(f"the thread CPU clock stands still: {answer}")
+
+    def _visit(self, sha256: str, hot: int) -> dict[str, Any]:
+        invoke = self._interpreters[sha256].invoke
         wall_clock, cpu_clock = time.perf_counter_ns, time.thread_time_ns
         wall, cpu = [], []
         self._machine.refresh()
         preemptions = _preemptions()
         started = time.time()
-        for _ in range(1 + request["hot"]):
+        pace_ns = self._pace.read_ns()
+        for _ in range(1 + hot):
             wall_ns = wall_clock()
             cpu_ns = cpu_clock()
             invoke()
             cpu.append(cpu_clock() - cpu_ns)
             wall.append(wall_clock() - wall_ns)
         return {
-            "visit": request["sha256"],
+            "visit": sha256,
             "started_unix_s": started,
             "wall_ns": wall,
             "cpu_ns": cpu,
+            "pace_ns": min(pace_ns, self._pace.read_ns()),
             "preemptions": _preemptions() - preemptions,
             "load": self._machine.load,
             "steal": self._machine.steal,
@@ -243,7 +284,7 @@ def main() -> None:
     core = parser.parse_args().cpu
     requests, answers = take_over_streams()
     os.sched_setaffinity(0, {core})
-    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    os.environ["OPENBLAS_NUM_THREADS"] = "1"
     name, version, runtime = import_runtime()
     threading.Thread(target=end_with, args=(requests,), daemon=True).start()
     residents = Residents(runtime, core)
