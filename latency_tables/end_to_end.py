@@ -19,7 +19,9 @@ from device_agents.measurement import (
     Statistic,
     Visit,
 )
+from latency_tables.errors import ConditionMismatch
 from latency_tables.measuring import Progress, session_floor, silent
+from latency_tables.table import LatencyTable
 
 LEVEL = 0.90
 SESSIONS = 3
@@ -72,6 +74,19 @@ def measure_model(
     latency_ms, interval_ms = prediction_interval(sessions_ms)
     settled = all(floor.settled for floor in floors)
     return EndToEnd(latency_ms, interval_ms, condition.statistic, condition, sessions_ms, settled)
+
+
+def require_condition(
+    agent: Agent, table: LatencyTable, *, plan: ResidentPlan = DEFAULT_PLAN
+) -> None:
+    """Check that the agent measures under the table's condition.
+
+    Raises:
+        ConditionMismatch: it does not; names the fields that differ.
+    """
+    condition = agent.condition(precision=table.condition.precision, plan=plan)
+    if condition != table.condition:
+        raise ConditionMismatch(f"measure like {table.name!r}", table.condition, condition)
 
 
 def prediction_interval(values_ms: Sequence[float]) -> tuple[float, tuple[float, float]]:

@@ -1,22 +1,21 @@
 """Predictor: genotypes to milliseconds, without a loop over genotypes.
 
 A chain space gives, for each of its blocks, a code that is linear in the genotype and a table of
-prices by code (`ChainSpace.code_matrix`, `ChainSpace.block_prices`). So a chunk of genotypes is
-
-    codes   = genotypes @ matrix          one matrix product, exact in float32 below 2^24
-    latency = sum over blocks of table[block][codes[:, block]]      one gather a block
-
-in buffers that stay in the cache, whatever the number of genotypes.
+prices by code (`ChainSpace.code_matrix`, `ChainSpace.block_prices`). A latency is the sum over
+blocks of one look-up each, taken by chunks whose buffers stay in the cache; see
+`latency_tables.codes` for how places are read off genotypes.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
+from latency_tables.codes import Codes, Ints, make_codes
 from latency_tables.coverage import require_layers
 from latency_tables.errors import Uncalibrated
 from latency_tables.table import Calibration, LatencyTable
@@ -26,6 +25,8 @@ from networks.spaces.chain import ChainSpace
 from networks.spaces.space import Genotypes
 
 Floats = npt.NDArray[np.float64]
+
+MakeCodes = Callable[[Ints, Sequence[Floats], Ints], Codes]
 
 CHUNK = 8192
 _ROWS = 64  # rows checked as one long row: reductions are fast along long rows only
@@ -88,16 +89,17 @@ def compile_predictor(table: LatencyTable, space: ChainSpace) -> Predictor:
 class Predictor:
     """Latencies of a space's genotypes; made by `compile_predictor`.
 
-    ``prices_ms`` are the calibrated latencies of ``space.layers``, shape ``(n_layers,)``.
+    ``prices_ms`` are the calibrated latencies of ``space.layers``, shape ``(n_layers,)``;
+    ``codes`` makes the way from genotypes to places.
     """
 
-    def __init__(self, space: ChainSpace, prices_ms: Floats) -> None:
+    def __init__(
+        self, space: ChainSpace, prices_ms: Floats, *, codes: MakeCodes = make_codes
+    ) -> None:
         self.space, self.prices_ms = space, prices_ms
-        matrix = space.code_matrix()
-        self._tables = space.block_prices(prices_ms)
-        exact = max(len(table) for table in self._tables) < 2**24
-        self._matrix = matrix.astype(np.float32 if exact else np.float64)
-        self._last = np.array([len(d.options) - 1 for d in space.decisions], dtype=np.uint8)
+        sizes = np.array([len(decision.options) for decision in space.decisions])
+        self._codes = codes(space.code_matrix(), space.block_prices(prices_ms), sizes)
+        self._last = (sizes - 1).astype(np.uint8)
 
     @property
     def fastest(self) -> Genotypes:
@@ -126,25 +128,19 @@ class Predictor:
                 f"genotypes of {self.space.name} are integers of shape (n, {len(self._last)}),"
                 f" found {rows.dtype} of shape {rows.shape}"
             )
-        size, blocks = min(len(rows), CHUNK), len(self._tables)
-        digits = np.empty((size, len(self._last)), self._matrix.dtype)
-        codes = np.empty((size, blocks), self._matrix.dtype)
-        places = np.empty((blocks, size), np.intp)
-        price = np.empty(size)
+        size = min(len(rows), CHUNK)
+        read, price_ms = self._codes.reader(size), np.empty(size)
         latency_ms = np.empty(len(rows))
         for start in range(0, len(rows), CHUNK):
             chunk = rows[start : start + CHUNK]
-            n = len(chunk)
             self._check(chunk, start)
-            digits[:n] = chunk
-            np.matmul(digits[:n], self._matrix, out=codes[:n])
-            places[:, :n] = codes[:n].T
-            total = latency_ms[start : start + n]
-            # every place is inside: "wrap" only spares take the copy that "raise" makes
-            np.take(self._tables[0], places[0, :n], out=total, mode="wrap")
-            for table, place in zip(self._tables[1:], places[1:], strict=True):
-                np.take(table, place[:n], out=price[:n], mode="wrap")
-                total += price[:n]
+            total, price = latency_ms[start : start + CHUNK], price_ms[: len(chunk)]
+            total[:] = 0.0
+            chunk = np.ascontiguousarray(chunk, dtype=np.int8)
+            for table, place in zip(self._codes.tables, read(chunk), strict=True):
+                # every place is inside: "wrap" only spares take the copy that "raise" makes
+                np.take(table, place, out=price, mode="wrap")
+                total += price
         return latency_ms
 
     def _check(self, chunk: npt.NDArray[np.integer], start: int) -> None:

@@ -108,18 +108,26 @@ class TableStore:
             )
         return TableDirectory(self.root / name)
 
-    def load(self, name_or_path: str) -> LatencyTable:
-        """Return the current version of a table, or the one in a file.
+    def file(self, name_or_path: str) -> Path:
+        """Return the file of a table's current version, or the one named.
 
         Args:
             name_or_path: a name, the path of a ``.parquet`` file, or of a table's directory.
 
         Raises:
-            TableError: not found, damaged or newer.
+            TableError: nothing was published under the name.
         """
         if name_or_path.endswith(".parquet"):
-            return LatencyTable.load(Path(name_or_path))
-        return self.directory(name_or_path).load()
+            return Path(name_or_path)
+        return self.directory(name_or_path).current()
+
+    def load(self, name_or_path: str) -> LatencyTable:
+        """Return the table in that `file`.
+
+        Raises:
+            TableError: not found, damaged or newer.
+        """
+        return LatencyTable.load(self.file(name_or_path))
 
 
 def write_whole(path: Path, data: bytes) -> None:

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from latency_tables.codes import MatrixCodes, PackedCodes, Packing, make_codes
 from latency_tables.coverage import measure_coverage, nearest_layers
 from latency_tables.errors import MissingLayers, Uncalibrated
 from latency_tables.predictor import CHUNK, Predictor, compile_predictor, predict_network
@@ -37,6 +38,47 @@ def table_of(space: ChainSpace, *, without: str = "") -> LatencyTable:
 
 TABLES = {space.name: table_of(space) for space in SPACES}
 PREDICTORS = {space.name: compile_predictor(TABLES[space.name], space) for space in SPACES}
+
+
+@pytest.mark.parametrize("space", SPACES, ids=lambda space: space.name)
+def test_both_ways_to_places_give_one_price(space: ChainSpace) -> None:
+    prices = np.random.default_rng(3).uniform(0.01, 3, len(space.layers))
+    sizes = np.array([len(decision.options) for decision in space.decisions])
+    matrix, tables = space.code_matrix(), space.block_prices(prices)
+    ways = (PackedCodes.build(matrix, tables, sizes), MatrixCodes(matrix, tables))
+    genotypes = space.sample(5000, np.random.default_rng(5))
+    genotypes[0], genotypes[1] = 0, sizes - 1
+    found = []
+    for way in ways:
+        assert way is not None
+        read = way.reader(5000)
+        found.append([t[place] for t, place in zip(way.tables, read(genotypes), strict=True)])
+    np.testing.assert_array_equal(found[0], found[1])
+
+
+@given(st.lists(st.integers(0, 3), min_size=8, max_size=20), st.integers(0, 2**32))
+@settings(deadline=None)
+def test_a_packing_holds_each_needed_decision_once(weights: list[int], seed: int) -> None:
+    needed = np.flatnonzero(weights)
+    packing = Packing.of(np.array(weights))
+    if packing is None:
+        return
+    assert sorted(decision for decision, _ in packing.at) == needed.tolist()
+    genotype = np.random.default_rng(seed).integers(0, 4, len(weights), dtype=np.uint8)
+    word = int.from_bytes(genotype[packing.start : packing.start + 8].tobytes(), "little")
+    place = (word * packing.multiplier % 2**64) >> (64 - packing.bits)
+    assert place == sum(int(genotype[decision]) << bit for decision, bit in packing.at)
+
+
+def test_a_space_that_does_not_pack_goes_by_matrix() -> None:
+    rng = np.random.default_rng(2)
+    sizes = np.array([5, 2, 3])
+    matrix, table = np.array([[6], [3], [1]]), rng.uniform(size=30)
+    codes = make_codes(matrix, [table], sizes)
+    assert isinstance(codes, MatrixCodes)
+    genotypes = rng.integers(0, sizes, (50, 3), dtype=np.int8)
+    (places,) = codes.reader(64)(genotypes)
+    np.testing.assert_array_equal(places, (genotypes @ matrix)[:, 0])
 
 
 def loop(space: ChainSpace, genotypes: npt.NDArray[np.int8]) -> list[float]:
