@@ -1,7 +1,7 @@
 """PPO's own cost: the paper's 8,000 evaluations on the 42-decision space, stored as in any run.
 
-Quality and latency are synthetic sums over layers, vectorized as those of a latency table; one
-thread. The run directory is a temporary folder.
+Qualities are synthetic sums over layers, latencies the predictor's over random prices of layers;
+one thread. The run directory is a temporary folder.
 """
 
 from __future__ import annotations
@@ -13,9 +13,11 @@ import tempfile
 import time
 from pathlib import Path
 
+import numpy as np
 import torch
 
 from benchmarks.additive import AdditiveEvaluator, layer_sum
+from latency_tables.predictor import Predictor
 from networks.spaces import make_space
 from search.config import RunConfig
 from search.rewards import make_reward
@@ -33,14 +35,15 @@ def measure(*, evaluations: int = EVALUATIONS, preset: str = "paper") -> dict[st
     torch.set_num_threads(1)
     space = make_space("mnasnet", resolution=224)
     evaluator = AdditiveEvaluator(layer_sum(space, 0, mean=0.65, std=0.02))
-    latency = layer_sum(space, 1, mean=60, std=15)
+    latency = Predictor(space, np.random.default_rng(1).uniform(0.1, 5, len(space.layers)))
+    target_ms = float(np.median(latency.predict(space.sample(1000, np.random.default_rng(2)))))
     config = RunConfig(
         space="mnasnet",
         latency="additive",
         evaluator="additive",
         searcher="ppo",
         preset=preset,
-        reward=make_reward("absolute", target_ms=60),
+        reward=make_reward("absolute", target_ms=target_ms),
         budget=evaluations,
     )
 
@@ -48,10 +51,10 @@ def measure(*, evaluations: int = EVALUATIONS, preset: str = "paper") -> dict[st
         out = Path(folder) / "run"
         started_s, cpu_started_s = time.perf_counter(), time.process_time()
         searcher = make_searcher("ppo", space, preset=preset)
-        result = run_search(config, space, latency, evaluator, searcher, out=out)
+        result = run_search(config, space, latency.predict, evaluator, searcher, out=out)
         done_s, cpu_s = time.perf_counter(), time.process_time() - cpu_started_s
         again = make_searcher("ppo", space, preset=preset)
-        if resume(out, space, latency, evaluator, again).trials != result.trials:
+        if resume(out, space, latency.predict, evaluator, again).trials != result.trials:
             raise AssertionError("a resumed run differs from the run")
         replayed_s = time.perf_counter()
     rewards = [t.reward for t in result.trials if isinstance(t, Trial)]

@@ -1,5 +1,9 @@
 from __future__ import annotations
 
+import subprocess
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -84,3 +88,40 @@ def test_unknown_names_get_suggestions() -> None:
         make_searcher("ppo", SPACE, preset="small")
     with pytest.raises(UnknownSearcher, match="no settings"):
         make_searcher("local", SPACE, preset="paper")
+
+
+def test_a_package_can_register_a_searcher(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "theirs.py").write_text(
+        "from search.random_search import RandomSearch\n"
+        "def make(space, *, preset, seed):\n    return RandomSearch(space, seed=seed + 1)\n"
+    )
+    info = tmp_path / "theirs-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: theirs\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text("[hilnas.searchers]\ntheirs = theirs:make\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    assert "theirs" in searcher_names()
+    found = make_searcher("theirs", SPACE, seed=4).ask(9)
+    assert np.array_equal(found, RandomSearch(SPACE, seed=5).ask(9))
+
+
+WITHOUT_TORCH = """
+import sys
+sys.modules["torch"] = None  # as if it were not installed
+import search.run
+from search.errors import MissingExtra
+from search.searchers import make_searcher
+from tests.search.spaces import ConvSpace
+make_searcher("local", ConvSpace(3)).ask(3)
+try:
+    make_searcher("ppo", ConvSpace(3))
+except MissingExtra as error:
+    print(error)
+"""
+
+
+def test_only_ppo_needs_torch() -> None:
+    ran = subprocess.run(
+        [sys.executable, "-c", WITHOUT_TORCH], capture_output=True, text=True, check=True
+    )
+    assert ran.stdout == "the ppo searcher needs torch: pip install 'hilnas[search]'\n"
