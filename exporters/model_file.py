@@ -44,6 +44,23 @@ def write_model(path: Path, data: bytes, *, sync: bool = True) -> str:
     return hashlib.sha256(data).hexdigest()
 
 
+def read_model(path: Path) -> tuple[bytes, str]:
+    """Return a model's bytes, found whole, and their sha256 in hex.
+
+    Raises:
+        DamagedModel: there is no such file, or it is not a whole model.
+    """
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise DamagedModel(f"{path}: expected a .tflite model, found {error.strerror}") from error
+    try:
+        read_operators(data)
+    except DamagedModel as error:
+        raise DamagedModel(f"{path}: {error}") from error
+    return data, hashlib.sha256(data).hexdigest()
+
+
 def read_operators(data: bytes) -> tuple[str, ...]:
     """Return the names of a model's TFLite operators, in order of execution.
 

@@ -13,8 +13,9 @@ accuracy a maximum of several draws.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Literal
 
 import numpy as np
@@ -24,7 +25,8 @@ from networks.network import Network
 from search.datasets import Dataset, Labels, Split
 from search.errors import TrainingError
 from search.training import Logits, TrainedNetwork, TrainingSettings, accuracy
-from search.training_pool import FailedTraining, TrainingJob, TrainingPool
+from search.training_pool import FailedTraining, FinishedTraining, TrainingJob, TrainingPool
+from search.training_store import TrainingStore
 
 Verdict = Literal["best", "no difference", "worse", "unknown"]
 CALIBRATION_BINS = 15
@@ -121,6 +123,7 @@ def compare(
     seeds: int = 3,
     workers: int = 2,
     confidence: float = 0.90,
+    keep: Path | None = None,
     progress: Callable[[float], None] | None = None,
 ) -> FinalistsResult:
     """Train every candidate from ``seeds`` seeds and compare them on the test images.
@@ -130,6 +133,7 @@ def compare(
         data: train images train, validation images choose the weights to export, test images
             judge.
         confidence: of the intervals; verdicts use its complement as level.
+        keep: folder for finished trainings; those found there are not repeated.
         progress: called with the share of all trainings that is done, in [0, 1].
 
     Raises:
@@ -143,8 +147,9 @@ def compare(
     settings = settings or TrainingSettings()
     train = data.train.first(settings.train_images or len(data.train))
     jobs = [(name, seed) for seed in range(seeds) for name in candidates]
+    store = None if keep is None else TrainingStore(keep, f"{data.source}:{len(train)}")
     runs, failures = _train(
-        jobs, candidates, train, data, settings, workers, progress or (lambda share: None)
+        jobs, candidates, train, data, settings, workers, store, progress or (lambda share: None)
     )
     scores = {
         name: {seed: accuracy(run.logits, data.test.labels) for seed, run in found.items()}
@@ -203,6 +208,7 @@ def _train(
     data: Dataset,
     settings: TrainingSettings,
     workers: int,
+    store: TrainingStore | None,
     progress: Callable[[float], None],
 ) -> tuple[dict[str, dict[int, _Run]], dict[str, list[FailedSeed]]]:
     """Train all jobs; return runs by name and seed, and failures by name."""
@@ -221,7 +227,7 @@ def _train(
     )
     with TrainingPool(train, held_out, workers=workers) as pool:
         wanted = [TrainingJob(candidates[name], seed, settings) for name, seed in jobs]
-        for index, result in pool.run(wanted, progress=advance):
+        for index, result in _run_or_recall(pool, wanted, store, advance):
             name, seed = jobs[index]
             advance(index, 1.0)
             if isinstance(result, FailedTraining):
@@ -231,6 +237,28 @@ def _train(
                 score = accuracy(validation, choosing.labels)
                 runs[name][seed] = _Run(result.trained, score, test)
     return {name: dict(sorted(found.items())) for name, found in runs.items()}, failures
+
+
+def _run_or_recall(
+    pool: TrainingPool,
+    jobs: Sequence[TrainingJob],
+    store: TrainingStore | None,
+    progress: Callable[[int, float], None],
+) -> Iterator[tuple[int, FinishedTraining | FailedTraining]]:
+    """Yield each job's index and result: kept ones first, then new ones, which are kept."""
+    new = []
+    for index, job in enumerate(jobs):
+        kept = store.get(job) if store else None
+        if kept is None:
+            new.append(index)
+        else:
+            yield index, kept
+    for place, result in pool.run(
+        [jobs[index] for index in new], progress=lambda place, share: progress(new[place], share)
+    ):
+        if store and isinstance(result, FinishedTraining):
+            store.put(jobs[new[place]], result)
+        yield new[place], result
 
 
 def _verdict(

@@ -67,17 +67,9 @@ class RunDirectory:
 
     def config(self) -> tuple[RunConfig, Mapping[str, str]]:
         """Return what is searched, and the names of the parts that do it."""
-        file = self.path / "run.toml"
-        try:
-            text = file.read_text(encoding="utf-8")
-        except (FileNotFoundError, NotADirectoryError) as error:
-            raise NotARun(f"{self.path} holds no run: there is no run.toml") from error
-        except (OSError, UnicodeDecodeError) as error:
-            raise NotARun(f"{file} cannot be read: {error}") from error
-        try:
-            return parse_config(text)
-        except NotARun as error:
-            raise NotARun(f"{file}: {error}") from error
+        if not (self.path / "run.toml").is_file():
+            raise NotARun(f"{self.path} holds no run: there is no run.toml")
+        return read_config(self.path / "run.toml")
 
     def write(self, config: RunConfig, parts: Mapping[str, str]) -> None:
         """Write run.toml: the old one or the new one is there, whatever happens."""
@@ -122,3 +114,17 @@ class RunDirectory:
             lock.close()
             raise RunInUse(f"{self.path} is in use by another process; wait for it") from error
         self._lock = lock
+
+
+def read_config(file: Path) -> tuple[RunConfig, Mapping[str, str]]:
+    """Return the configuration in a ``run.toml``, and the recorded names of its run's parts.
+
+    Raises:
+        NotARun: it cannot be read, or is not a configuration; names the file.
+    """
+    try:
+        return parse_config(file.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise NotARun(f"{file} cannot be read: {error}") from error
+    except NotARun as error:
+        raise NotARun(f"{file}: {error}") from error

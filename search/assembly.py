@@ -1,0 +1,157 @@
+"""Assembly: the real parts of a run, built from the names in its configuration.
+
+space       a name of `networks.spaces`                         settings: resolution, width
+latency     table:FILE, one version of a latency table
+evaluator   imagenet-proxy | training | module:function         settings: data, workers, epochs,
+searcher    a name of `search.searchers`, with its preset                 train_images
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from latency_tables.predictor import Predictor, compile_predictor
+from latency_tables.table import LatencyTable
+from networks.block_strings import format_network
+from networks.spaces import make_space
+from networks.spaces.chain import ChainSpace
+from search.config import RunConfig, Scalar
+from search.errors import EvaluatorError, RunError
+from search.evaluators.evaluator import Evaluator
+from search.run import Progress, SearchResult, resume, run_search
+from search.run_directory import RunDirectory
+from search.searcher import Searcher
+from search.searchers import make_searcher
+
+TASK_RESOLUTION = 32
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What a run is made of; ``searcher`` is new, before its first proposal."""
+
+    space: ChainSpace
+    latency: Predictor
+    evaluator: Evaluator
+    searcher: Searcher
+
+
+def start(
+    config: RunConfig, out: Path, *, progress: Callable[[Progress], None] | None = None
+) -> SearchResult:
+    """Search by a configuration in a new run directory; raises as `assemble` and `run_search`."""
+    with assemble(config) as parts:
+        return run_search(
+            config, parts.space, parts.latency.predict, parts.evaluator, parts.searcher,
+            out=out, progress=progress,
+        )  # fmt: skip
+
+
+def go_on(run: Path, *, progress: Callable[[Progress], None] | None = None) -> SearchResult:
+    """Continue a run to its end; raises as `assemble` and `search.run.resume`."""
+    config, _ = RunDirectory(run).config()
+    with assemble(config) as parts:
+        return resume(
+            run, parts.space, parts.latency.predict, parts.evaluator, parts.searcher,
+            progress=progress,
+        )  # fmt: skip
+
+
+def space_of(config: RunConfig) -> ChainSpace:
+    """Return the space of a run.
+
+    Raises:
+        UnknownName: there is none of that name.
+    """
+    return make_space(
+        config.space,
+        resolution=int(config.settings.get("resolution", 224)),
+        width=float(config.settings.get("width", 1.0)),
+    )
+
+
+def summarize_run(result: SearchResult) -> dict[str, object]:
+    """Return the run's result as ``hilnas search --json`` prints it; ``best`` None: none met it."""
+    best = result.best
+    return {
+        "run": str(result.run),
+        "trials": len(result.trials),
+        "distinct": result.distinct,
+        "target_ms": result.config.reward.target_ms,
+        "best": None
+        if best is None
+        else {
+            "genotype": list(best.genotype),
+            "network": format_network(space_of(result.config).decode(best.genotype)),
+            "quality": best.quality,
+            "latency_ms": best.latency_ms,
+            "reward": best.reward,
+        },
+    }
+
+
+@contextmanager
+def assemble(config: RunConfig) -> Iterator[Parts]:
+    """Yield the parts of a run; its workers end with the context.
+
+    Raises:
+        RunError: the latency is not ``table:FILE``, or no network of the space meets the target.
+        UnknownName, UnknownSearcher, EvaluatorError: a part has no such name.
+        TableError: the table cannot be read, or lacks a layer of the space.
+    """
+    kind, _, file = config.latency.partition(":")
+    if kind != "table" or not file:
+        raise RunError(f"latency is table:FILE, found {config.latency!r}")
+    space = space_of(config)
+    latency = compile_predictor(LatencyTable.load(Path(file)), space)
+    fastest_ms = latency.fastest_ms
+    if config.reward.target_ms < fastest_ms:
+        raise RunError(
+            f"the target of {config.reward.target_ms:g} ms is below the fastest network of"
+            f" {config.space}, predicted at {fastest_ms:.3f} ms; choose a larger target"
+        )
+    searcher = make_searcher(config.searcher, space, preset=config.preset, seed=config.seed)
+    with _evaluator(config.evaluator, space, config.settings) as evaluator:
+        yield Parts(space, latency, evaluator, searcher)
+
+
+@contextmanager
+def _evaluator(name: str, space: ChainSpace, settings: Mapping[str, Scalar]) -> Iterator[Evaluator]:
+    if name == "imagenet-proxy":
+        from search.evaluators.imagenet_proxy import ImageNetProxy
+
+        yield ImageNetProxy(space)
+    elif name == "training":
+        from search.datasets import load_dataset
+        from search.evaluators.training import TrainingEvaluator
+        from search.training import TrainingSettings
+
+        data = load_dataset(str(settings.get("data", "auto")), resolution=TASK_RESOLUTION)
+        task_space = make_space(
+            space.name,
+            resolution=TASK_RESOLUTION,
+            width=float(settings.get("width", 1.0)),
+            classes=len(data.classes),
+            in_channels=1,
+        )
+        training = TrainingSettings(
+            epochs=float(settings.get("epochs", 1.0)),
+            train_images=int(settings.get("train_images", 10_000)),
+        )
+        workers = int(settings.get("workers", 2))
+        with TrainingEvaluator(
+            task_space, data.search_view(), training, workers=workers
+        ) as evaluator:
+            yield evaluator
+    elif ":" in name:
+        from search.evaluators.function import load_function
+
+        yield load_function(name)
+    else:
+        raise EvaluatorError(
+            f"no evaluator is named {name!r}; there are imagenet-proxy, training, and"
+            " module:function for your own"
+        )

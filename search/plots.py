@@ -1,0 +1,190 @@
+"""Plots: from plain numbers to SVG text, for reports. matplotlib is imported when one is drawn."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+Floats = npt.NDArray[np.float64]
+
+# Okabe and Ito's palette, told apart by colour-blind readers too
+_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
+_GREY = "#666666"
+
+
+@dataclass(frozen=True, slots=True)
+class MeasuredNetwork:
+    """A whole network: what the table says beside what the device took."""
+
+    name: str
+    madds: int
+    predicted_ms: float
+    measured_ms: float
+
+
+def plot_predictions(networks: Sequence[MeasuredNetwork]) -> str:
+    """Return table against measurement beside MAdds against measurement."""
+    measured = np.array([n.measured_ms for n in networks])
+    with _figure(9.6, 4.2, columns=2) as (figure, (left, right)):
+        panels: list[tuple[Axes, Floats, str]] = [
+            (left, np.array([n.predicted_ms for n in networks]), "predicted by the table (ms)"),
+            (right, np.array([n.madds / 1e6 for n in networks]), "multiply-adds (millions)"),
+        ]
+        for axes, values, label in panels:
+            axes.scatter(values, measured, color=_COLOURS[0], zorder=3)
+            axes.set_xlabel(label)
+            axes.set_ylabel("measured end to end (ms)")
+            axes.set_xlim(0, values.max() * 1.18)
+            axes.set_ylim(0, measured.max() * 1.12)
+            for network, x, y in zip(networks, values, measured, strict=True):
+                axes.annotate(
+                    network.name, (x, y), xytext=(5, -3), textcoords="offset points", fontsize=7
+                )
+        top = float(measured.max())
+        left.plot([0, top], [0, top], color=_GREY, linewidth=1, zorder=1)
+        return _svg(figure)
+
+
+def plot_latencies(
+    latencies_ms: Floats, *, target_ms: float, marks: Mapping[str, float] | None = None
+) -> str:
+    """Return the distribution of a space's latencies, with the target and marked networks."""
+    with _figure(9.6, 3.4) as (figure, (axes,)):
+        axes.hist(latencies_ms, bins=120, color=_COLOURS[5], density=True)
+        axes.axvline(target_ms, color=_COLOURS[1], label=f"target {target_ms:.2f} ms")
+        for colour, (name, latency_ms) in zip(_COLOURS[2:], (marks or {}).items(), strict=False):
+            axes.axvline(latency_ms, color=colour, linestyle="--", label=name)
+        axes.set_xlabel("predicted latency (ms)")
+        axes.set_ylabel("density of networks")
+        axes.set_xlim(0, None)
+        axes.legend(frameon=False)
+        return _svg(figure)
+
+
+def plot_curves(curves: Mapping[str, Sequence[Floats]], *, quality: str) -> str:
+    """Return the best quality within the target over distinct evaluations.
+
+    Args:
+        curves: by searcher, one curve a seed; element i is the best after i + 1 distinct
+            networks, NaN while none met the target. Several seeds give a mean and a band.
+    """
+    with _figure(9.6, 4.2) as (figure, (axes,)):
+        finals = []
+        for colour, (name, runs) in zip(_COLOURS, curves.items(), strict=False):
+            length = min(map(len, runs))
+            stacked = np.stack([run[:length] for run in runs])
+            known = np.isfinite(stacked).all(axis=0)
+            steps, stacked = np.flatnonzero(known) + 1, stacked[:, known]
+            axes.plot(steps, stacked.mean(axis=0), color=colour, label=name, drawstyle="steps-post")
+            if len(runs) > 1:
+                axes.fill_between(
+                    steps, stacked.min(axis=0), stacked.max(axis=0), color=colour, alpha=0.15,
+                    step="post", linewidth=0,
+                )  # fmt: skip
+            if steps.size:
+                finals.append(stacked[:, steps.size // 20 :].min())
+        axes.set_xscale("log")
+        axes.set_xlabel("distinct networks evaluated")
+        axes.set_ylabel(f"best {quality} within the target")
+        if finals:
+            axes.set_ylim(bottom=min(finals))
+        axes.legend(frameon=False, loc="lower right")
+        return _svg(figure)
+
+
+def plot_front(
+    clouds: Mapping[str, tuple[Floats, Floats]],
+    fronts: Mapping[str, tuple[Floats, Floats]],
+    *,
+    target_ms: float,
+    quality: str,
+    best: tuple[float, float] | None = None,
+) -> str:
+    """Return all evaluated networks and the fronts, as latency against quality.
+
+    Args:
+        clouds, fronts: by searcher, latencies in ms and qualities, shape ``(n,)`` each.
+        best: latency in ms and quality of the run's best network, if there is one.
+    """
+    with _figure(9.6, 4.6) as (figure, (axes,)):
+        for colour, (name, (latency_ms, value)) in zip(_COLOURS, clouds.items(), strict=False):
+            axes.scatter(
+                latency_ms, value, s=4, color=colour, alpha=0.12, linewidth=0, rasterized=True
+            )
+            if name in fronts:
+                axes.plot(*fronts[name], color=colour, marker="o", markersize=3, label=name)
+        axes.axvline(target_ms, color=_GREY, linestyle="--", label=f"target {target_ms:.2f} ms")
+        if best is not None:
+            axes.scatter(*best, marker="*", s=180, color="black", zorder=5, label="best")
+        axes.set_xlabel("predicted latency (ms)")
+        axes.set_ylabel(quality)
+        axes.legend(frameon=False, loc="lower right")
+        return _svg(figure)
+
+
+def plot_intervals(rows: Sequence[tuple[str, Sequence[float], float, float, float]]) -> str:
+    """Return one line a network: each seed's accuracy, the mean and its interval.
+
+    Args:
+        rows: name, accuracies of the seeds, mean, low and high end, all in [0, 1].
+    """
+    with _figure(9.6, 0.9 + 0.5 * len(rows)) as (figure, (axes,)):
+        for y, (_, seeds, mean, low, high) in enumerate(reversed(rows)):
+            axes.plot([100 * low, 100 * high], [y, y], color=_COLOURS[0], linewidth=2)
+            axes.scatter([100 * s for s in seeds], [y] * len(seeds), s=14, color=_GREY, zorder=3)
+            axes.scatter([100 * mean], [y], s=50, marker="D", color=_COLOURS[0], zorder=4)
+        axes.set_yticks(range(len(rows)), [row[0] for row in reversed(rows)])
+        axes.set_ylim(-0.6, len(rows) - 0.4)
+        axes.set_xlabel("test accuracy (%): seeds, mean and interval")
+        return _svg(figure)
+
+
+def plot_layers(layers: Sequence[tuple[str, float]]) -> str:
+    """Return a bar a layer, in order of execution: its key's text and its milliseconds."""
+    with _figure(9.6, 0.9 + 0.24 * len(layers)) as (figure, (axes,)):
+        names, times = [name for name, _ in layers], [time for _, time in layers]
+        axes.barh(range(len(layers)), times, color=_COLOURS[0])
+        axes.set_yticks(range(len(layers)), names, fontsize=7)
+        axes.invert_yaxis()
+        axes.set_xlabel("predicted time (ms)")
+        return _svg(figure)
+
+
+@contextmanager
+def _figure(
+    width: float, height: float, *, columns: int = 1
+) -> Iterator[tuple[object, tuple[Axes, ...]]]:
+    from matplotlib import rc_context
+    from matplotlib.backends.backend_svg import FigureCanvasSVG
+    from matplotlib.figure import Figure
+
+    style = {
+        "font.size": 9,
+        "axes.spines.top": False,
+        "axes.spines.right": False,
+        "axes.grid": True,
+        "grid.alpha": 0.25,
+        "axes.axisbelow": True,
+        "svg.fonttype": "none",
+        "svg.hashsalt": "hilnas",
+    }
+    with rc_context(style):  # type: ignore[arg-type]
+        figure = Figure(figsize=(width, height), layout="constrained")
+        FigureCanvasSVG(figure)
+        axes = figure.subplots(1, columns, squeeze=False)
+        yield figure, tuple(axes[0])
+
+
+def _svg(figure: object) -> str:
+    text = io.StringIO()
+    figure.savefig(text, format="svg", metadata={"Date": None})  # type: ignore[attr-defined]
+    return text.getvalue()[text.getvalue().index("<svg") :]
