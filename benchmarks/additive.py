@@ -1,6 +1,6 @@
-"""An additive objective: random prices of a space's layers, summed over each network.
+"""Synthetic objectives on a real space: qualities that add up over options, latencies over layers.
 
-It stands in for a latency table and an evaluator where what is timed or compared is the search.
+They stand in for an evaluator and a latency table where what is timed or compared is the search.
 """
 
 from __future__ import annotations
@@ -10,36 +10,47 @@ from collections.abc import Callable
 import numpy as np
 import numpy.typing as npt
 
+from latency_tables.predictor import Predictor
+from networks.network import Network
 from networks.spaces.chain import ChainSpace
 from networks.spaces.space import Genotypes
 from search.evaluators.evaluator import Evaluation
 
 Floats = npt.NDArray[np.float64]
-REFERENCE_NETWORKS = 4000
+LATENCY_NOISE = 0.3
+"""Standard deviation of the logarithm of a layer's time a multiply-add."""
 
 
-def layer_sum(
-    space: ChainSpace, seed: int, *, mean: float, std: float
+def option_quality(
+    space: ChainSpace, seed: int, *, mean: float = 0.65, std: float = 0.02
 ) -> Callable[[Genotypes], Floats]:
-    """Return a function from genotypes to sums of standard normal prices of their layers.
+    """Return a function from genotypes to qualities: sums of a normal number for each option.
 
-    Scaled so that the networks of the space, drawn uniformly, have this mean and deviation; kept
-    above a tenth of the mean.
+    Qualities have about this mean and standard deviation over genotypes; those of canonical
+    genotypes count, so that equal networks are equally good.
     """
     rng = np.random.default_rng(seed)
-    tables = space.block_prices(rng.normal(size=len(space.layers)))
-    codes = space.code_matrix()
+    worth = [rng.normal(size=len(decision.options)) for decision in space.decisions]
+    scale = std / np.sqrt(len(worth))
 
-    def total(genotypes: Genotypes) -> Floats:
-        at = genotypes @ codes
-        found: Floats = np.sum([table[at[:, i]] for i, table in enumerate(tables)], axis=0)
+    def quality(genotypes: Genotypes) -> Floats:
+        rows = space.canonical(genotypes)
+        total = np.sum([values[rows[:, i]] for i, values in enumerate(worth)], axis=0)
+        found: Floats = mean + scale * total
         return found
 
-    reference = total(space.sample(REFERENCE_NETWORKS, rng, uniform_over="networks"))
-    centre, spread = reference.mean(), reference.std()
-    return lambda genotypes: np.maximum(
-        mean + std * (total(genotypes) - centre) / spread, mean / 10
-    )
+    return quality
+
+
+def layer_latency(space: ChainSpace, seed: int) -> Predictor:
+    """Return the predictor whose layers take time by their multiply-adds, with factors at random.
+
+    The unit is arbitrary: a million multiply-adds take about 0.2 ms.
+    """
+    rng = np.random.default_rng(seed)
+    madds = np.array([Network((layer,)).madds for layer in space.layers])
+    factors = rng.lognormal(sigma=LATENCY_NOISE, size=len(madds))
+    return Predictor(space, 0.01 + 0.2e-6 * madds * factors)
 
 
 class AdditiveEvaluator:

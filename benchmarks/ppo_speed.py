@@ -1,7 +1,7 @@
 """PPO's own cost: the paper's 8,000 evaluations on the 42-decision space, stored as in any run.
 
-Qualities are synthetic sums over layers, latencies the predictor's over random prices of layers;
-one thread. The run directory is a temporary folder.
+Qualities are synthetic; latencies are the predictor's, over synthetic prices of layers. One
+thread; the run directory is a temporary folder.
 """
 
 from __future__ import annotations
@@ -16,8 +16,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from benchmarks.additive import AdditiveEvaluator, layer_sum
-from latency_tables.predictor import Predictor
+from benchmarks.additive import AdditiveEvaluator, layer_latency, option_quality
 from networks.spaces import make_space
 from search.config import RunConfig
 from search.rewards import make_reward
@@ -34,8 +33,8 @@ def measure(*, evaluations: int = EVALUATIONS, preset: str = "paper") -> dict[st
     """Return the figures; times are of the wall unless named otherwise."""
     torch.set_num_threads(1)
     space = make_space("mnasnet", resolution=224)
-    evaluator = AdditiveEvaluator(layer_sum(space, 0, mean=0.65, std=0.02))
-    latency = Predictor(space, np.random.default_rng(1).uniform(0.1, 5, len(space.layers)))
+    evaluator = AdditiveEvaluator(option_quality(space, 0))
+    latency = layer_latency(space, 0)
     target_ms = float(np.median(latency.predict(space.sample(1000, np.random.default_rng(2)))))
     config = RunConfig(
         space="mnasnet",

@@ -42,7 +42,7 @@ class RunConfig:
     searcher: str
     reward: Reward
     budget: int
-    batch: int = 20
+    batch: int = 10
     seed: int = 0
     preset: str | None = None
     settings: Mapping[str, Scalar] = field(default_factory=dict)

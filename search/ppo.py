@@ -77,7 +77,7 @@ PRESETS: Mapping[str, PPOSettings] = {
         minibatch=10,
         epochs=4,
         clip=0.2,
-        entropy_weight=0.1,
+        entropy_weight=0.05,
         baseline_decay=0.95,
         normalise=True,
     ),
