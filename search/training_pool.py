@@ -183,6 +183,7 @@ class _Worker:
         try:
             message: float | FinishedTraining | FailedTraining = self.connection.recv()
         except (EOFError, ConnectionResetError):
+            self.process.join(timeout=5.0)  # or its exit code would be that of `end`
             self.end()
             return FailedTraining(f"its worker ended {_how(self.process.exitcode)}")
         self.busy = isinstance(message, float)
@@ -192,7 +193,6 @@ class _Worker:
         """End the process, whatever it does."""
         self.busy = False
         self.connection.close()
-        self.process.join(timeout=1.0)  # one that is ending already shows how
         self.process.kill()
         self.process.join()
 

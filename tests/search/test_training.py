@@ -22,6 +22,7 @@ from search.training import (
     evaluate,
     train,
 )
+from search.training_plan import affordable
 from search.training_pool import (
     FailedTraining,
     FinishedTraining,
@@ -179,6 +180,7 @@ INTERRUPTED = """
 import signal
 from search.training import TrainingSettings
 from search.training_pool import TrainingJob, train_many
+from search.training_plan import affordable
 from tests.search.training_networks import digits, small_network
 
 def interrupt(index, share):
@@ -201,3 +203,24 @@ def test_ctrl_c_ends_the_workers() -> None:
     )
     assert done.stdout == "interrupted 0\n"
     assert done.stderr == ""
+
+
+def test_a_plan_gives_all_candidates_the_same_steps_within_the_budget(data: Dataset) -> None:
+    networks = [small_network(8), small_network(16)]
+    wanted = TrainingSettings(epochs=1e6, batch=32)
+
+    def plan(budget_s: float) -> TrainingSettings:
+        return affordable(
+            networks,
+            data.train,
+            wanted,
+            seeds=2,
+            workers=2,
+            evaluation_images=100,
+            budget_s=budget_s,
+        )
+
+    assert 10 <= plan(60.0).steps(len(data.train)) < wanted.steps(len(data.train))
+    assert plan(1e9) == wanted
+    with pytest.raises(TrainingError, match=r"allow 0 steps to each of 2 networks and 2 seeds"):
+        plan(1e-6)
