@@ -4,8 +4,8 @@
 
 A core is 5 % slower for a second or so now and then (clock, neighbours, hypervisor), all models
 alike: minima of few visits agree on a slow phase as readily as on a fast one. The pace tells them
-apart. Measured on a busy two-core host: floors of two sessions within 3 % of each other for 64 to
-77 % of models without it, for over 98 % with it, in seven visits a model.
+apart. Measured on a busy two-core host, 200 layers, two sessions, one of which met no fast phase:
+floors within 3 % of each other for 9 % of the layers without it, for 95.5 % with it.
 """
 
 from __future__ import annotations

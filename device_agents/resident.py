@@ -10,6 +10,7 @@ Source: reference measurements; interleaved visits cut the spread of a floor fro
 
 from __future__ import annotations
 
+import math
 import random
 import time
 from collections import deque
@@ -22,6 +23,7 @@ from device_agents.floor import is_done
 from device_agents.measurement import FailedVisit, ModelFile, ResidentPlan, Statistic, Visit
 
 IN_FLIGHT = 2  # one request runs while the next waits beside it
+STRAGGLER_SHARE = 0.25  # of the interval of rounds, once all models have had the least of visits
 MAX_LOSSES_A_MODEL = 2
 MAX_LOSSES_IN_A_ROW = 20
 
@@ -141,12 +143,14 @@ class ResidentLoop:
         sized = ((model, resident_bytes(_file_bytes(model.path))) for model in unique)
         for shard in split_into_shards(sized, capacity_bytes):
             rounds = Rounds(shard, self._plan, self._statistic, done=done, order=order)
-            next_round_s = self._clock()
-            while batch := rounds.next_round():
-                wait_s = next_round_s - self._clock()
+            interval_s, started_s = self._plan.round_interval_s, -math.inf
+            for number, batch in enumerate(iter(rounds.next_round, [])):
+                if number == self._plan.min_visits:
+                    interval_s *= STRAGGLER_SHARE
+                wait_s = started_s + interval_s - self._clock()
                 if wait_s > 0:
-                    self._sleep(min(wait_s, self._plan.round_interval_s))
-                next_round_s = self._clock() + self._plan.round_interval_s
+                    self._sleep(min(wait_s, interval_s))
+                started_s = self._clock()
                 for visit in self._visit_each(batch):
                     rounds.add(visit)
                     yield visit

@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Self
 
+from device_agents.floor import reference_pace_ns
 from device_agents.measurement import Condition, FailedVisit, Role, Visit
 from latency_tables.errors import (
     JournalDamaged,
@@ -48,7 +49,7 @@ CREATE TABLE visits (
     sha256 TEXT NOT NULL, number INTEGER NOT NULL, started_unix_s REAL NOT NULL,
     status TEXT NOT NULL, detail TEXT NOT NULL,
     cold_wall_ns INTEGER, cold_cpu_ns INTEGER, hot_wall_ns TEXT, hot_cpu_ns TEXT,
-    preemptions INTEGER, load REAL, steal REAL,
+    preemptions INTEGER, load REAL, steal REAL, pace_ns INTEGER,
     UNIQUE (session, number)
 ) STRICT;
 CREATE INDEX visits_by_model ON visits (sha256);
@@ -59,7 +60,7 @@ _TRIGGERS = "".join(
     for table in ("sessions", "models", "visits")
     for verb in ("UPDATE", "DELETE")
 )
-_INSERT_VISIT = f"INSERT INTO visits VALUES (NULL{', ?' * 13})"
+_INSERT_VISIT = f"INSERT INTO visits VALUES (NULL{', ?' * 14})"
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,7 +139,7 @@ class Journal:
         """
         rows = self._rows(
             "SELECT sha256, visits.started_unix_s, status, detail, cold_wall_ns, cold_cpu_ns,"
-            " hot_wall_ns, hot_cpu_ns, preemptions, load, steal"
+            " hot_wall_ns, hot_cpu_ns, preemptions, load, steal, pace_ns"
             " FROM visits JOIN sessions ON sessions.id = session"
             f" WHERE condition = ? AND purpose IN ({', '.join('?' * len(purposes))})"
             " ORDER BY visits.id",
@@ -148,6 +149,11 @@ class Journal:
         for row in rows:
             by_model.setdefault(row[0], []).append(_parse_visit(row))
         return by_model
+
+    def pace_ns(self, condition: Condition) -> int | None:
+        """Return the pace of the core that floors under ``condition`` are stated at, if known."""
+        outcomes = (v for visits in self.visits(condition).values() for v in visits)
+        return reference_pace_ns(v for v in outcomes if isinstance(v, Visit))
 
     def count_visits(self) -> int:
         """Return the number of visits of any kind."""
@@ -236,13 +242,13 @@ class JournalWriter(Journal):
         outcome: tuple[str, str]
         samples: tuple[object, ...]
         if isinstance(visit, FailedVisit):
-            outcome, samples = (visit.reason, visit.detail), (None,) * 7
+            outcome, samples = (visit.reason, visit.detail), (None,) * 8
         else:
             hot = json.dumps(visit.hot_wall_ns), json.dumps(visit.hot_cpu_ns)
             outcome = ("ok", "")
             samples = (
                 visit.cold_wall_ns, visit.cold_cpu_ns, *hot,
-                visit.preemptions, visit.load, visit.steal,
+                visit.preemptions, visit.load, visit.steal, visit.pace_ns,
             )  # fmt: skip
         head = (session, visit.sha256, self._number, visit.started_unix_s, *outcome)
         self._insert(_INSERT_VISIT, (*head, *samples))
@@ -265,9 +271,9 @@ def _parse_visit(row: tuple[Any, ...]) -> Visit | FailedVisit:
     sha256, started, status, detail, *samples = row
     if status != "ok":
         return FailedVisit(sha256, started, status, detail)
-    cold_wall, cold_cpu, hot_wall, hot_cpu, preemptions, load, steal = samples
+    cold_wall, cold_cpu, hot_wall, hot_cpu, *state = samples
     hot = tuple(json.loads(hot_wall)), tuple(json.loads(hot_cpu))
-    return Visit(sha256, started, cold_wall, cold_cpu, *hot, preemptions, load, steal)
+    return Visit(sha256, started, cold_wall, cold_cpu, *hot, *state)
 
 
 def _condition_text(condition: Condition) -> str:

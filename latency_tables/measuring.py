@@ -143,9 +143,13 @@ class _Tally:
 
 
 def session_floor(
-    outcomes: Sequence[Visit | FailedVisit], condition: Condition, plan: ResidentPlan
+    outcomes: Sequence[Visit | FailedVisit],
+    condition: Condition,
+    plan: ResidentPlan,
+    *,
+    pace_ns: int | None = None,
 ) -> Floor:
-    """Return the floor of one model's visits in one session.
+    """Return the floor of one model's visits in one session, at a table's pace if it is given.
 
     Raises:
         NotMeasured: too few of them gave a number; says why the last did not.
@@ -155,4 +159,4 @@ def session_floor(
         failures = [outcome for outcome in outcomes if isinstance(outcome, FailedVisit)]
         why = f": {failures[-1].reason}, {failures[-1].detail}" if failures else ""
         raise NotMeasured(f"expected {plan.min_visits} visits, found {len(visits)}{why}")
-    return summarize(visits, condition.statistic, plan)
+    return summarize(visits, condition.statistic, plan, pace_ns=pace_ns)

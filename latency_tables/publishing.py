@@ -32,10 +32,11 @@ def build_table(
     one layer, as two versions of an exporter write, the one visited last counts.
     """
     visits = journal.visits(condition)
+    pace_ns = journal.pace_ns(condition)
     measured = {
         sha256: result
         for sha256, outcomes in visits.items()
-        if (result := _measure(outcomes, condition, plan)) is not None
+        if (result := _measure(outcomes, condition, plan, pace_ns)) is not None
     }
     rows: dict[str, Row] = {}
     networks: list[MeasuredNetwork] = []
@@ -78,12 +79,15 @@ def _in_order(models: Iterable[Model], measured: dict[str, _Measured]) -> list[M
 
 
 def _measure(
-    outcomes: Sequence[Visit | FailedVisit], condition: Condition, plan: ResidentPlan
+    outcomes: Sequence[Visit | FailedVisit],
+    condition: Condition,
+    plan: ResidentPlan,
+    pace_ns: int | None,
 ) -> _Measured | None:
     visits = [outcome for outcome in outcomes if isinstance(outcome, Visit)]
     if len(visits) < plan.min_visits:
         return None
-    floor = summarize(visits, condition.statistic, plan)
+    floor = summarize(visits, condition.statistic, plan, pace_ns=pace_ns)
     if not floor.settled and len(visits) < len(outcomes):
         return None
     last_unix_s = max(visit.started_unix_s for visit in visits)

@@ -110,6 +110,7 @@ def validate(
     with tempfile.TemporaryDirectory(prefix="hilnas-") as work, JournalWriter.open(journal) as log:
         models = export_models([], list(networks.values()), Path(work), seed, exporter, silent)
         log.name(model for model, _ in models)
+        pace_ns = log.pace_ns(condition)
         passes = [
             measure_into(
                 log, agent, [file for _, file in models], plan, condition=condition,
@@ -123,7 +124,8 @@ def validate(
     for (model, _), (name, network) in zip(models, networks.items(), strict=True):
         try:
             first, second = (
-                session_floor(made.get(model.sha256, ()), condition, plan).hot_ns / 1e6
+                session_floor(made.get(model.sha256, ()), condition, plan, pace_ns=pace_ns).hot_ns
+                / 1e6
                 for made in passes
             )
         except NotMeasured as error:

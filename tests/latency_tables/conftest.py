@@ -21,7 +21,7 @@ PROVENANCE = Provenance("test:", "0", "journal.sqlite", (1,))
 def make_visit(sha256: str = "a" * 64, at: float = 1.0, hot_ns: int = 1000) -> Visit:
     """Return a visit whose CPU and wall samples are equal."""
     hot = (hot_ns, hot_ns + 10, hot_ns + 1)
-    return Visit(sha256, at, hot_ns * 2, hot_ns * 2, hot, hot, 0, 0.5, 0.0)
+    return Visit(sha256, at, hot_ns * 2, hot_ns * 2, hot, hot, 0, 0.5, 0.0, 9600)
 
 
 def make_row(layer: str, hot_ms: float = 1.0, at: float = 1.0) -> Row:
