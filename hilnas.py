@@ -202,6 +202,9 @@ def profile(
     space: Annotated[str, typer.Option(help="The space whose layers are measured.")],
     resolution: Resolution = 224,
     width: Width = 1.0,
+    network: Annotated[
+        list[str] | None, typer.Option(help="Also the layers of this network; may be repeated.")
+    ] = None,
     table: Annotated[
         str | None, typer.Option(help="Name or path of the table; default SPACE@RESOLUTION.")
     ] = None,
@@ -218,14 +221,16 @@ def profile(
     from device_agents.open import open_agent
     from latency_tables.calibration import choose_networks
     from latency_tables.profile import profile as profile_layers
+    from networks.block_strings import find_network
     from networks.spaces import make_space
 
     chosen = make_space(space, resolution=resolution, width=width)
+    others = [layer for text in network or () for layer in find_network(text).layers]
     name = table or f"{space}@{resolution}" + ("" if width == 1.0 else f"x{width:g}")
     with open_agent(device) as agent, progress_bar() as update:
         result = profile_layers(
             agent,
-            chosen.layers,
+            list(dict.fromkeys([*chosen.layers, *others])),
             tables().directory(name),
             networks=choose_networks(chosen, seed=seed),
             budget_s=budget,
@@ -371,15 +376,15 @@ def table_predict(
 
 
 @table_app.command(
-    "validate", epilog="Example: hilnas table validate accel-nasbench@224 --networks 10"
+    "validate", epilog="Example: hilnas table validate mnasnet@224 --space mnasnet --networks 10"
 )
 @verb
 def table_validate(
     table: TableArgument,
+    space: Annotated[str, typer.Option(help="Draw the networks from this space.")],
     device: Annotated[
         str | None, typer.Option(help="Address; default the one the table was made with.")
     ] = None,
-    space: Annotated[str, typer.Option(help="Draw the networks from this space.")] = "mnasnet",
     resolution: Resolution = 224,
     width: Width = 1.0,
     networks: Annotated[int, typer.Option(help="How many random networks.", min=3)] = 20,
@@ -390,14 +395,17 @@ def table_validate(
     import numpy as np
 
     from device_agents.open import open_agent
+    from latency_tables.store import TableDirectory
+    from latency_tables.table import LatencyTable
     from latency_tables.validation import validate
     from networks.spaces import make_space
 
-    found = tables().load(table)
+    file = tables().file(table)
+    found = LatencyTable.load(file)
     chosen = make_space(space, resolution=resolution, width=width)
     genotypes = chosen.sample(networks, np.random.default_rng(seed), uniform_over="networks")
     drawn = {f"random-{i}": chosen.decode(genotype) for i, genotype in enumerate(genotypes)}
-    journal = tables().directory(found.name).journal
+    journal = TableDirectory(file.parent.parent).journal
     with open_agent(device or found.provenance.address) as agent, progress_bar() as update:
         result = validate(
             agent, found, drawn, journal, seed=seed, tool_version=version("hilnas"), progress=update
