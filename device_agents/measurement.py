@@ -145,7 +145,7 @@ class ResidentPlan:
     @property
     def summary(self) -> str:
         """The name of the rule that makes a floor of visits, for a `Condition`."""
-        return f"paced-floor{self.agree}-{100 * self.tolerance:g}%"
+        return f"paced-half-agree{self.agree}-{100 * self.tolerance:g}%"
 
 
 DEFAULT_PLAN = ResidentPlan()
@@ -155,9 +155,10 @@ DEFAULT_PLAN = ResidentPlan()
 class Floor:
     """The summary of a model's visits, in nanoseconds of the chosen statistic.
 
-    ``hot_ns`` is the mean of the smallest visit minima that agree, ``cold_ns`` the median of the
-    cold samples, both at one pace of the core; ``settled`` says whether they agreed within the
-    plan's tolerance; ``spread`` is (largest - smallest) / smallest of those minima.
+    ``hot_ns`` is the mean of the faster half of the visit minima and ``cold_ns`` the median of the
+    cold samples, both at one pace of the core; without a pace, ``hot_ns`` is the mean of the
+    ``agree`` smallest minima. ``spread`` is (largest - smallest) / smallest of those ``agree``,
+    ``settled`` says whether it is within the plan's tolerance.
     """
 
     hot_ns: float

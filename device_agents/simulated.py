@@ -31,6 +31,7 @@ Fault = Literal["crashed", "hung", "rejected", "unreadable"]
 STATISTIC: Statistic = "thread-cpu-time"
 COLD_FACTOR = 1.2
 WALL_FACTOR = 1.05
+PACE_NS = 10_000
 CAPACITY_BYTES = 1 << 40
 START_UNIX_S = 1.7e9
 
@@ -182,5 +183,5 @@ class _SimulatedChannel:
             "preemptions": 0,
             "load": 0.0,
             "steal": 0.0,
-            "pace_ns": None,
+            "pace_ns": PACE_NS,
         }

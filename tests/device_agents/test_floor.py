@@ -28,6 +28,12 @@ def test_a_floor_is_the_mean_of_the_smallest_minima(times: list[int]) -> None:
     assert not floor.settled or floor.spread <= PLAN.tolerance
 
 
+@given(st.lists(TIMES, min_size=2 * PLAN.agree, max_size=20))
+def test_with_a_pace_a_floor_is_the_mean_of_the_faster_half(times: list[int]) -> None:
+    floor = summarize([visit(ns, pace_ns=9000) for ns in times], CPU, PLAN)
+    assert floor.hot_ns == pytest.approx(fmean(sorted(times)[: len(times) // 2]))
+
+
 @given(st.lists(st.tuples(TIMES, PACES), min_size=1, max_size=20), st.randoms())
 def test_order_does_not_matter(samples: list[tuple[int, int]], order: random.Random) -> None:
     visits = [visit(ns, pace_ns=pace) for ns, pace in samples]
