@@ -21,6 +21,7 @@ import numpy.typing as npt
 import torch
 from torch.nn import functional
 
+from networks.graph import Add, Convolution
 from networks.network import Network
 from networks.torch_module import GraphModule
 from search.datasets import Images, Labels, Split
@@ -131,6 +132,7 @@ def train(
     with single_thread(), torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         module = GraphModule(network.graph(), momentum=settings.batch_norm_momentum).train()
+        _start_residuals_at_zero(module)
         optimizer = torch.optim.SGD(
             module.parameters(),
             settings.learning_rate,
@@ -195,6 +197,20 @@ def single_thread() -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(threads)
+
+
+def _start_residuals_at_zero(module: GraphModule) -> None:
+    """Let every layer with a skip start as that skip: deep networks then learn from step one.
+
+    Source: Goyal et al. 2017 (zero scale in the last batch norm of a residual branch).
+    """
+    graph = module.graph
+    for operator in graph.operators:
+        if isinstance(operator, Add):
+            last = graph.operators[operator.inputs[0] - len(graph.inputs)]
+            if isinstance(last, Convolution) and last.batch_norm:
+                parameters = dict(module.get_submodule(last.name).named_parameters())
+                torch.nn.init.zeros_(parameters["norm.weight"])
 
 
 def _batches(n: int, batch: int, rng: np.random.Generator) -> Iterator[torch.Tensor]:
