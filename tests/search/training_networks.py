@@ -9,7 +9,7 @@ from search.datasets import Dataset, load_dataset
 from search.training import TrainingSettings
 
 RESOLUTION = 8
-SETTINGS = TrainingSettings(epochs=3)
+SETTINGS = TrainingSettings(epochs=6, batch=32, learning_rate=0.1)
 
 
 def small_network(width: int = 16, *, classes: int = 10) -> Network:
