@@ -436,7 +436,7 @@ def search(
     searcher: Annotated[str, typer.Option(help="ppo, random or local.")] = "ppo",
     preset: Annotated[str | None, typer.Option(help="Of ppo: paper or small-budget.")] = None,
     budget: Annotated[int, typer.Option(help="Proposals in all.", min=1)] = 1000,
-    batch: Annotated[int, typer.Option(help="Proposals evaluated together.", min=1)] = 20,
+    batch: Annotated[int, typer.Option(help="Proposals evaluated together.", min=1)] = 10,
     resolution: Resolution = 224,
     width: Width = 1.0,
     data: Annotated[

@@ -6,13 +6,13 @@ Every layer gets random weights, is written to a temporary folder and hashed; on
 from __future__ import annotations
 
 import argparse
-import json
 import resource
 import statistics
 import tempfile
 import time
 from pathlib import Path
 
+from benchmarks.claim import print_claim
 from exporters.exporter import export_layers
 from networks.spaces import make_space
 
@@ -56,12 +56,7 @@ def main() -> None:
     options = parser.parse_args()
     figures = measure(resolution=options.resolution, limit=options.limit)
     holds = figures["mean_ms"] < TARGET_MS
-    if options.json:
-        print(json.dumps({"claim": CLAIM, "figures": figures, "holds": holds}))
-        return
-    print(f"{CLAIM}: {'holds' if holds else 'does not hold'}")
-    for name, value in figures.items():
-        print(f"  {name:16} {value:10.2f}")
+    print_claim(CLAIM, figures, holds=holds, as_json=options.json)
 
 
 if __name__ == "__main__":

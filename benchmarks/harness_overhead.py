@@ -8,7 +8,6 @@ Repeatability is the floors of real layers in two sessions, each with its own wo
 from __future__ import annotations
 
 import argparse
-import json
 import random
 import sqlite3
 import statistics
@@ -17,6 +16,7 @@ from collections.abc import Callable, Sequence
 from itertools import islice, pairwise
 from pathlib import Path
 
+from benchmarks.claim import print_claim
 from device_agents.floor import reference_pace_ns, summarize
 from device_agents.local import STATISTIC, LocalAgent
 from device_agents.measurement import DEFAULT_PLAN, ModelFile, ResidentPlan, Visit
@@ -115,13 +115,7 @@ def main() -> None:
         figures["overhead_ms_median"] < TARGET_OVERHEAD_MS
         and figures["within_3_pct"] >= TARGET_WITHIN_3_PCT
     )
-    if options.json:
-        print(json.dumps({"claim": CLAIM, "figures": figures, "holds": holds}))
-        return
-    print(CLAIM)
-    for name, value in figures.items():
-        print(f"  {name:32} {value:10.3f}")
-    print("holds" if holds else "does not hold")
+    print_claim(CLAIM, figures, holds=holds, as_json=options.json)
 
 
 if __name__ == "__main__":

@@ -7,7 +7,6 @@ thread; the run directory is a temporary folder.
 from __future__ import annotations
 
 import argparse
-import json
 import resource
 import tempfile
 import time
@@ -17,6 +16,7 @@ import numpy as np
 import torch
 
 from benchmarks.additive import AdditiveEvaluator, layer_latency, option_quality
+from benchmarks.claim import print_claim
 from networks.spaces import make_space
 from search.config import RunConfig
 from search.rewards import make_reward
@@ -80,12 +80,7 @@ def main() -> None:
     options = parser.parse_args()
     figures = measure(evaluations=options.evaluations, preset=options.preset)
     holds = figures["wall_s"] < TARGET_S
-    if options.json:
-        print(json.dumps({"claim": CLAIM, "figures": figures, "holds": holds}))
-        return
-    print(f"{CLAIM}: {'holds' if holds else 'does not hold'}")
-    for name, value in figures.items():
-        print(f"  {name:24} {value:12.4g}")
+    print_claim(CLAIM, figures, holds=holds, as_json=options.json)
 
 
 if __name__ == "__main__":

@@ -10,13 +10,13 @@ stays within 5 points of the range that the fit saw.
 from __future__ import annotations
 
 import argparse
-import json
 import time
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
+from benchmarks.claim import print_claim
 from benchmarks.fit_imagenet_proxy import DATA, figures, load
 from networks.spaces import make_space
 from search.evaluators.imagenet_proxy import ImageNetProxy, ProxyModel, load_proxy
@@ -30,8 +30,8 @@ CLAIM = (
 )
 
 
-def measure(path: Path = DATA) -> dict[str, object]:
-    """Return claim, figures and whether the claim holds."""
+def measure(path: Path = DATA) -> tuple[dict[str, float], bool]:
+    """Return the figures, and whether the claim holds."""
     data = load(path)
     content = load_proxy()
     if content["source_sha256"] != data.sha256:
@@ -53,11 +53,7 @@ def measure(path: Path = DATA) -> dict[str, object]:
     fitted = content["fitted_range_percent"]
     assert isinstance(fitted, list)
     sane = fitted[0] - MARGIN_POINTS <= percent.min() and percent.max() <= fitted[1] + MARGIN_POINTS
-    return {
-        "claim": CLAIM,
-        "figures": found,
-        "holds": bool(found["kendall"] >= max(TAU, found["kendall_of_madds"]) and sane),
-    }
+    return found, found["kendall"] >= max(TAU, found["kendall_of_madds"]) and sane
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -66,15 +62,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--data", type=Path, default=DATA)
     options = parser.parse_args(argv)
-    result = measure(options.data)
-    if options.json:
-        print(json.dumps(result))
-        return
-    assert isinstance(result["figures"], dict)
-    print(result["claim"])
-    for name, value in result["figures"].items():
-        print(f"  {name:20} {value:g}")
-    print("holds" if result["holds"] else "does not hold")
+    found, holds = measure(options.data)
+    print_claim(CLAIM, found, holds=holds, as_json=options.json)
 
 
 if __name__ == "__main__":

@@ -10,7 +10,6 @@ objectives.
 from __future__ import annotations
 
 import argparse
-import json
 import math
 from collections.abc import Callable
 
@@ -18,6 +17,7 @@ import numpy as np
 import torch
 
 from benchmarks.additive import Floats, layer_latency, option_quality
+from benchmarks.claim import print_claim
 from networks.spaces import SPACES, make_space
 from networks.spaces.chain import ChainSpace
 from networks.spaces.space import Genotypes
@@ -97,12 +97,7 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=10)
     options = parser.parse_args()
     figures = measure(seeds=options.seeds, batch=options.batch)
-    if options.json:
-        print(json.dumps({"claim": CLAIM, "figures": figures, "holds": holds(figures)}))
-        return
-    print(f"{CLAIM}: {'holds' if holds(figures) else 'does not hold'}")
-    for name, value in figures.items():
-        print(f"  {name:28} {value:8.3f}")
+    print_claim(CLAIM, figures, holds=holds(figures), as_json=options.json)
 
 
 if __name__ == "__main__":

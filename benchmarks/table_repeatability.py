@@ -7,7 +7,6 @@ layers whose two hot floors lie within 3 % of each other. ``--layers N`` takes a
 from __future__ import annotations
 
 import argparse
-import json
 import random
 import sys
 import tempfile
@@ -15,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
+from benchmarks.claim import print_claim
 from device_agents.open import open_agent
 from latency_tables.calibration import choose_networks
 from latency_tables.profile import profile
@@ -88,12 +88,7 @@ def main() -> None:
     wall_s = max(figures["wall_s_run1"], figures["wall_s_run2"])
     holds = wall_s < TARGET_S and figures["share_within_3_pct"] >= TARGET_SHARE
     claim = CLAIM if options.layers is None else f"of a sample only: {CLAIM}"
-    if options.json:
-        print(json.dumps({"claim": claim, "figures": figures, "holds": holds}))
-        return
-    print(f"{claim}: {'holds' if holds else 'does not hold'}")
-    for name, value in figures.items():
-        print(f"  {name:20} {value:10.3f}")
+    print_claim(claim, figures, holds=holds, as_json=options.json)
 
 
 if __name__ == "__main__":

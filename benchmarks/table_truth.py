@@ -7,13 +7,13 @@ table that is there instead), then measures each network twice by new processes.
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 import tempfile
 from pathlib import Path
 
 import numpy as np
 
+from benchmarks.claim import print_claim
 from device_agents.open import open_agent
 from latency_tables.calibration import choose_networks
 from latency_tables.profile import profile
@@ -87,17 +87,12 @@ def main() -> None:
     figures = {name: float(getattr(validation, name)) for name in names}
     figures |= {"worst_pct": validation.worst.error_pct, **about}
     holds = figures["mape_pct"] < TARGET_MAPE_PCT and figures["spearman"] > TARGET_SPEARMAN
-    if options.json:
-        print(json.dumps({"claim": CLAIM, "figures": figures, "holds": holds}))
-        return
-    print(f"{CLAIM}: {'holds' if holds else 'does not hold'}")
-    for name, value in figures.items():
-        print(f"  {name:20} {value:10.3f}")
-    for point in validation.points:
-        print(
-            f"  predicted {point.predicted_ms:8.3f} ms  measured {point.first_ms:8.3f},"
-            f" {point.second_ms:8.3f} ms  {point.error_pct:+6.2f} %  {point.network}"
-        )
+    lines = [
+        f"predicted {point.predicted_ms:8.3f} ms  measured {point.first_ms:8.3f},"
+        f" {point.second_ms:8.3f} ms  {point.error_pct:+6.2f} %  {point.network}"
+        for point in validation.points
+    ]
+    print_claim(CLAIM, figures, holds=holds, as_json=options.json, lines=lines)
 
 
 if __name__ == "__main__":

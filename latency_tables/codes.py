@@ -10,7 +10,7 @@ side at its top. Copies are 2 bits apart, options have 2 bits, so nothing overla
     window        .. db      ca      its bits are the place; what is above it falls off
 
 Matrix, for any space: codes are linear in the genotype, so they are one matrix product, exact in
-float32 below 2^24. Packed is about twice as fast (``benchmarks/predictor_speed.py``).
+float32 below 2^24. Packed is about twice as fast (``benchmarks/reward_speed.py``).
 """
 
 from __future__ import annotations

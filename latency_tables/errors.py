@@ -20,11 +20,11 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from device_agents.measurement import Condition
+from networks.errors import suggest
 
 
 class LatencyTableError(Exception):
@@ -72,11 +72,9 @@ class TableNotFound(TableError):
     """No table of that name; the message lists the nearest names that exist."""
 
     def __init__(self, name: str, root: Path, known: Iterable[str]) -> None:
-        known = sorted(known)
-        close = difflib.get_close_matches(name, known, n=3, cutoff=0.4) or known[:5]
-        there = f"there are {', '.join(close)}" if close else "there are none yet"
-        super().__init__(f"no table {name!r} under {root}; {there}")
-        self.name = name
+        known = tuple(known)
+        hint = suggest(name, known) if known else "there are none yet; make one with hilnas profile"
+        super().__init__(f"no table is named {name!r} under {root}; {hint}")
 
 
 class TableDamaged(TableError):

@@ -26,11 +26,14 @@ class UnknownName(NetworkError):
     """No thing of that name; the message lists the nearest names that exist."""
 
     def __init__(self, what: str, name: str, known: Iterable[str]) -> None:
-        known = sorted(known)
-        close = difflib.get_close_matches(name, known, n=3, cutoff=0.4)
-        hint = f"did you mean {', '.join(close)}?" if close else f"there are {', '.join(known)}"
-        super().__init__(f"no {what} is named {name!r}; {hint}")
-        self.name, self.suggestions = name, tuple(close)
+        super().__init__(f"no {what} is named {name!r}; {suggest(name, known)}")
+
+
+def suggest(name: str, known: Iterable[str]) -> str:
+    """Return the names nearest to a wrong one in words, or all names if none is near."""
+    known = sorted(known)
+    close = difflib.get_close_matches(name, known, n=3, cutoff=0.4)
+    return f"did you mean {', '.join(close)}?" if close else f"there are {', '.join(known)}"
 
 
 class BlockStringError(NetworkError):

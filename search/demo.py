@@ -22,6 +22,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from device_agents.floor import reference_pace_ns
 from device_agents.local import LocalAgent
 from device_agents.measurement import DEFAULT_PLAN, Condition, ModelFile, ResidentPlan, Visit
 from exporters.exporter import ExportedModel, export_network
@@ -390,10 +391,13 @@ def _measure_each(
             progress(count, max(count + 1, plan.min_visits * len(files)), "measuring finalists")
             if isinstance(visit, Visit):
                 visits.setdefault(visit.sha256, []).append(visit)
+    pace_ns = reference_pace_ns(visit for found in visits.values() for visit in found)
     return {
-        name: session_floor(visits.get(file.sha256, ()), condition, plan).hot_ns / 1e6
+        name: session_floor(
+            visits.get(file.sha256, ()), condition, plan, pace_ns=pace_ns
+        ).hot_ns / 1e6
         for name, file in files.items()
-    }
+    }  # fmt: skip
 
 
 def _deploy(

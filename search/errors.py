@@ -19,8 +19,9 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable
+
+from networks.errors import suggest
 
 
 class SearchError(Exception):
@@ -35,11 +36,7 @@ class UnknownSearcher(SearchError, ValueError):
     """No searcher, preset or reward of that name; the message lists the nearest names."""
 
     def __init__(self, what: str, name: str, known: Iterable[str]) -> None:
-        known = sorted(known)
-        close = difflib.get_close_matches(name, known, n=3, cutoff=0.4)
-        hint = f"did you mean {', '.join(close)}?" if close else f"there are {', '.join(known)}"
-        super().__init__(f"no {what} is named {name!r}; {hint}")
-        self.name, self.suggestions = name, tuple(close)
+        super().__init__(f"no {what} is named {name!r}; {suggest(name, known)}")
 
 
 class OrderError(SearchError):
