@@ -3,6 +3,10 @@
 A space at 224 pixels decodes to networks far too big for this; the evaluator takes the same
 space at the images' resolution. One genotype then names both networks: the small one that is
 trained and the large one whose latency is priced.
+
+A short training tells little: on Fashion-MNIST at 32 pixels and half width, two epochs of 10,000
+images gave four networks of 0.4 to 3.0 million MAdds 81.6 to 83.0 percent, where two seeds of
+one network differ by a point. Rankings need longer trainings or repeats.
 """
 
 from __future__ import annotations

@@ -172,7 +172,7 @@ def test_an_unknown_name_lists_the_nearest(tmp_path: Path, table: LatencyTable) 
     with pytest.raises(TableNotFound, match="there are none yet"):
         store.load("pixel")
     store.directory("pixel-4").publish(table)
-    with pytest.raises(TableNotFound, match="there are pixel-4"):
+    with pytest.raises(TableNotFound, match="did you mean pixel-4"):
         store.load("pixel")
     with pytest.raises(TableError, match="name starts with"):
         store.load("..")
