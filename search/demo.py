@@ -43,11 +43,12 @@ from search.assembly import TASK_RESOLUTION, go_on, start
 from search.config import RunConfig
 from search.datasets import Dataset, load_dataset
 from search.errors import RunError
-from search.finalists import FinalistsResult
+from search.finalists import CHOOSING_IMAGES, FinalistsResult
 from search.finalists import compare as compare_finalists
 from search.rewards import make_reward
 from search.run import SearchResult
 from search.training import TrainingSettings, accuracy, classify_torch
+from search.training_plan import affordable
 from search.trials import Trial
 
 Floats = npt.NDArray[np.float64]
@@ -55,6 +56,7 @@ Say = Callable[[str], None]
 Progress = Callable[[int, int, str], None]
 
 SPACE = "accel-nasbench"
+WORKERS = 2
 SEARCHERS = ("ppo", "random", "local")
 REFERENCE = "mobilenet-v2"
 PUBLISHED = (
@@ -74,20 +76,22 @@ class DemoSettings:
     samples: int = 1_000_000
     evaluations: int = 3_000
     train_seeds: int = 3
-    training: TrainingSettings = field(default_factory=lambda: TrainingSettings(time_budget_s=30.0))
-    test_images: int | None = None
+    training: TrainingSettings = field(default_factory=TrainingSettings)
+    training_budget_s: float | None = 280.0
+    held_out_images: int | None = None
 
 
 FULL = DemoSettings()
 QUICK = DemoSettings(
     resolution=64,
     published=("mobilenet-v1,width=0.5", "mobilenet-v2", "mnasnet-b1"),
-    plan=replace(DEFAULT_PLAN, min_visits=4, max_visits=4, min_span_s=1.0),
+    plan=replace(DEFAULT_PLAN, max_visits=12, min_span_s=1.0),
     profile_budget_s=20.0,
     samples=100_000,
     evaluations=200,
-    training=TrainingSettings(train_images=256, batch=64, time_budget_s=1.5),
-    test_images=200,
+    training=TrainingSettings(train_images=640, epochs=1.0),
+    training_budget_s=None,
+    held_out_images=200,
 )
 
 
@@ -178,7 +182,7 @@ def run_demo(
         The known errors of every folder.
     """
     started_s = time.monotonic()
-    images = load_dataset(data, resolution=TASK_RESOLUTION)
+    images = _limited(load_dataset(data, resolution=TASK_RESOLUTION), settings.held_out_images)
     space = make_space(SPACE, resolution=settings.resolution)
     profiled = _profile(out, agent, space, settings, tool_version, say, progress)
     table = LatencyTable.load(profiled.table)
@@ -190,12 +194,18 @@ def run_demo(
     }
     best, rivals = choose_finalists(runs)
     candidates, finalists_ms = _candidates(agent, best, rivals, images, settings, progress)
-    say(f"training {len(candidates)} networks on {images.source}, {settings.train_seeds} seeds")
+    training = _affordable(out, candidates, images, settings)
+    seen = training.steps(len(images.train)) * training.batch
+    say(
+        f"training {len(candidates)} networks on {images.source}, {settings.train_seeds} seeds,"
+        f" {seen:,} images each"
+    )
     finalists = compare_finalists(
         candidates,
         images,
-        settings.training,
+        training,
         seeds=settings.train_seeds,
+        workers=WORKERS,
         keep=out / "trainings",
         progress=lambda share: progress(round(100 * share), 100, "training finalists"),
     )
@@ -376,6 +386,32 @@ def _candidates(
     return chosen, {name: latency_ms[name] for name in chosen}
 
 
+def _limited(images: Dataset, held_out: int | None) -> Dataset:
+    """Return the data set with no more validation and test images than that."""
+    if held_out is None:
+        return images
+    return replace(
+        images, validation=images.validation.first(held_out), test=images.test.first(held_out)
+    )
+
+
+def _affordable(
+    out: Path, candidates: Mapping[str, Network], images: Dataset, settings: DemoSettings
+) -> TrainingSettings:
+    """Return how long each finalist is trained: timed once, then kept for when the demo goes on."""
+    if settings.training_budget_s is None:
+        return settings.training
+    record = out / "training.json"
+    if not record.exists():
+        afforded = affordable(
+            candidates.values(), images.train, settings.training, seeds=settings.train_seeds,
+            workers=WORKERS, evaluation_images=len(images.test) + CHOOSING_IMAGES,
+            budget_s=settings.training_budget_s,
+        )  # fmt: skip
+        write_whole(record, json.dumps({"epochs": afforded.epochs}).encode())
+    return replace(settings.training, epochs=json.loads(record.read_text())["epochs"])
+
+
 def _measure_each(
     agent: LocalAgent, networks: Mapping[str, Network], plan: ResidentPlan, progress: Progress
 ) -> dict[str, float]:
@@ -438,7 +474,7 @@ def _deploy(
         },
     )
     file = ModelFile(model.path, model.sha256, "network")
-    test = images.test if settings.test_images is None else images.test.first(settings.test_images)
+    test = images.test
     logits = classify_torch(module, test.images)
     outputs = agent.invoke(file, np.ascontiguousarray(test.images.transpose(0, 2, 3, 1)))
     on_device = outputs.reshape(logits.shape)
