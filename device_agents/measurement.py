@@ -12,7 +12,7 @@ number.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Literal, Protocol
 
@@ -136,6 +136,16 @@ class ResidentPlan:
     min_span_s: float = 6.0
     max_visits: int = 60
     visit_timeout_s: float = 30.0
+
+    def of(self, role: Role) -> ResidentPlan:
+        """Return the plan for a model of this role: a whole network is visited twice as often.
+
+        Sums of layers are tied to networks and judged by them, and there are few of them.
+        """
+        if role != "network":
+            return self
+        visits = min(2 * self.min_visits, self.max_visits)
+        return replace(self, min_visits=visits, min_span_s=2 * self.min_span_s)
 
     @property
     def round_interval_s(self) -> float:

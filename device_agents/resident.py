@@ -79,7 +79,7 @@ class Rounds:
             model
             for sha256, model in self._models.items()
             if sha256 not in self._dropped
-            and not is_done(self._visits[sha256], self._statistic, self._plan)
+            and not is_done(self._visits[sha256], self._statistic, self._plan.of(model.role))
         ]
         self._order.shuffle(pending)
         return pending
@@ -144,8 +144,9 @@ class ResidentLoop:
         for shard in split_into_shards(sized, capacity_bytes):
             rounds = Rounds(shard, self._plan, self._statistic, done=done, order=order)
             interval_s, started_s = self._plan.round_interval_s, -math.inf
+            least = max(self._plan.of(model.role).min_visits for model in shard)
             for number, batch in enumerate(iter(rounds.next_round, [])):
-                if number == self._plan.min_visits:
+                if number == least:
                     interval_s *= STRAGGLER_SHARE
                 wait_s = started_s + interval_s - self._clock()
                 if wait_s > 0:

@@ -46,7 +46,7 @@ def fit_calibration(table: LatencyTable, networks: Sequence[MeasuredNetwork]) ->
     return Calibration(scale, residual, int(ratios.size))
 
 
-def choose_networks(space: Space, *, n: int = 5, seed: int = 0) -> tuple[Network, ...]:
+def choose_networks(space: Space, *, n: int = 9, seed: int = 0) -> tuple[Network, ...]:
     """Return ``n`` networks that span the space: quantiles by multiply-adds of a uniform sample.
 
     Multiply-adds, not a table's sums, so that the choice is made before anything is measured and

@@ -61,15 +61,16 @@ def measure_model(
         raise ValueError(f"an interval needs 2 sessions or more, found {sessions}")
     report = progress or silent
     condition = agent.condition(precision=precision, plan=plan)
+    least = plan.of(model.role).min_visits
     floors = []
     for session in range(sessions):
         outcomes: list[Visit | FailedVisit] = []
         for outcome in agent.measure([model], plan, seed=session):
             outcomes.append(outcome)
-            part = min(len(outcomes), plan.min_visits - 1)
-            report(session * plan.min_visits + part, sessions * plan.min_visits, "measuring")
+            part = min(len(outcomes), least - 1)
+            report(session * least + part, sessions * least, "measuring")
         floors.append(session_floor(outcomes, condition, plan))
-    report(sessions * plan.min_visits, sessions * plan.min_visits, "measured")
+    report(sessions * least, sessions * least, "measured")
     sessions_ms = tuple(floor.hot_ns / 1e6 for floor in floors)
     latency_ms, interval_ms = prediction_interval(sessions_ms)
     settled = all(floor.settled for floor in floors)

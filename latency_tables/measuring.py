@@ -82,7 +82,7 @@ def measure_into(
         file.sha256: [v for v in earlier.get(file.sha256, ()) if isinstance(v, Visit)]
         for file in files
     }
-    tally = _Tally(done, condition, plan)
+    tally = _Tally(files, done, condition, plan)
     made: dict[str, list[Visit | FailedVisit]] = {}
     if tally.done == tally.total:
         return made
@@ -109,14 +109,20 @@ class _Tally:
     """How far a session is, in visits of the least that each model needs."""
 
     def __init__(
-        self, done: Mapping[str, Sequence[Visit]], condition: Condition, plan: ResidentPlan
+        self,
+        files: Sequence[ModelFile],
+        done: Mapping[str, Sequence[Visit]],
+        condition: Condition,
+        plan: ResidentPlan,
     ) -> None:
-        self._statistic, self._plan = condition.statistic, plan
-        self._visits = {sha256: list(visits) for sha256, visits in done.items()}
+        self._statistic = condition.statistic
+        self._plans = {file.sha256: plan.of(file.role) for file in files}
+        self._visits = {sha256: list(done[sha256]) for sha256 in self._plans}
         self._failed: set[str] = set()
         self._counts = {sha256: self._count(sha256) for sha256 in self._visits}
-        self._finished = sum(count == plan.min_visits for count in self._counts.values())
-        self.done, self.total = sum(self._counts.values()), plan.min_visits * len(self._visits)
+        self.done = sum(self._counts.values())
+        self.total = sum(plan.min_visits for plan in self._plans.values())
+        self._finished = sum(map(self._is_finished, self._visits))
 
     @property
     def text(self) -> str:
@@ -129,17 +135,20 @@ class _Tally:
             self._visits[sha256].append(visit)
         else:
             self._failed.add(sha256)
-        before, after = self._counts[sha256], self._count(sha256)
-        self._counts[sha256] = after
-        self.done += after - before
-        self._finished += (after == self._plan.min_visits) - (before == self._plan.min_visits)
+        before, was_finished = self._counts[sha256], self._is_finished(sha256)
+        self._counts[sha256] = self._count(sha256)
+        self.done += self._counts[sha256] - before
+        self._finished += self._is_finished(sha256) - was_finished
+
+    def _is_finished(self, sha256: str) -> bool:
+        return self._counts[sha256] == self._plans[sha256].min_visits
 
     def _count(self, sha256: str) -> int:
         """Return the visits that count: one is held back until the model is done."""
-        visits, least = self._visits[sha256], self._plan.min_visits
-        if is_done(visits, self._statistic, self._plan):
-            return least
-        return min(len(visits), least - 1)
+        visits, plan = self._visits[sha256], self._plans[sha256]
+        if is_done(visits, self._statistic, plan):
+            return plan.min_visits
+        return min(len(visits), plan.min_visits - 1)
 
 
 def session_floor(
