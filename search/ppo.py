@@ -17,8 +17,7 @@ architecture has the architecture's advantage. What `PPOSearch.figures` reports 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -28,6 +27,7 @@ from torch import Tensor
 from networks.spaces.space import Genotypes, Space
 from search.controller import Controller, sample, score
 from search.searcher import ReplayingSearcher, Rewards
+from search.single_thread import single_thread
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,7 +152,7 @@ class PPOSearch(ReplayingSearcher):
 
     def propose(self, n: int) -> Genotypes:
         """Sample ``n`` architectures."""
-        with _one_thread():
+        with single_thread():
             choices, log_probs = sample(self.controller, n, self._generator)
         self._log_probs += log_probs
         return choices.numpy().astype(np.int8)
@@ -172,7 +172,7 @@ class PPOSearch(ReplayingSearcher):
         size = self.settings.batch
         while len(self._ready) >= size:
             batch, self._ready = self._ready[:size], self._ready[size:]
-            with _one_thread():
+            with single_thread():
                 self._update(
                     torch.stack([choice for choice, _, _ in batch]),
                     torch.stack([log_prob for _, log_prob, _ in batch]),
@@ -221,13 +221,3 @@ def normalised(advantages: Tensor) -> Tensor:
     """Return advantages with mean 0 and standard deviation 1; zeros where all are equal."""
     centred = advantages - advantages.mean()
     return centred / (centred.square().mean().sqrt() + 1e-8)
-
-
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)

@@ -10,7 +10,6 @@ its learning rate at zero. Without a time budget one seed gives one result.
 
 from __future__ import annotations
 
-import contextlib
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -26,6 +25,7 @@ from networks.network import Network
 from networks.torch_module import GraphModule
 from search.datasets import Images, Labels, Split
 from search.errors import TrainingDiverged, TrainingError
+from search.single_thread import single_thread
 
 Logits = npt.NDArray[np.float32]
 State = Mapping[str, npt.NDArray[np.generic]]
@@ -186,17 +186,6 @@ def accuracy(logits: Logits, labels: Labels) -> float:
 def evaluate(module: GraphModule, data: Split) -> float:
     """Return the module's accuracy on ``data``."""
     return accuracy(classify_torch(module, data.images), data.labels)
-
-
-@contextlib.contextmanager
-def single_thread() -> Iterator[None]:
-    """Run torch on one thread inside: spinning threads on shared cores cost more than they give."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)
 
 
 def _start_residuals_at_zero(module: GraphModule) -> None:
