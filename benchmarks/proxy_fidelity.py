@@ -63,7 +63,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--data", type=Path, default=DATA)
     options = parser.parse_args(argv)
     found, holds = measure(options.data)
-    print_claim(CLAIM, found, holds=holds, as_json=options.json)
+    print_claim(CLAIM, found, holds=bool(holds), as_json=options.json)
 
 
 if __name__ == "__main__":
