@@ -211,6 +211,13 @@ def profile(
     budget: Annotated[
         float | None, typer.Option(parser=parse_duration, help="Stop after e.g. 90s, 20m or 1h.")
     ] = None,
+    span: Annotated[
+        float,
+        typer.Option(
+            parser=parse_duration,
+            help="Spread the visits of each layer over this long; 1m or more on a shared machine.",
+        ),
+    ] = "6s",  # type: ignore[assignment]  # parsed like any other value
     seed: Seed = 0,
     as_json: Json = False,
 ) -> int:
@@ -218,6 +225,7 @@ def profile(
 
     Run it again to go on after an interruption: what was measured is never measured twice.
     """
+    from device_agents.measurement import DEFAULT_PLAN
     from device_agents.open import open_agent
     from latency_tables.calibration import choose_networks
     from latency_tables.profile import profile as profile_layers
@@ -233,6 +241,7 @@ def profile(
             list(dict.fromkeys([*chosen.layers, *others])),
             tables().directory(name),
             networks=choose_networks(chosen, seed=seed),
+            plan=dataclasses.replace(DEFAULT_PLAN, min_span_s=span),
             budget_s=budget,
             seed=seed,
             tool_version=version("hilnas"),

@@ -130,7 +130,7 @@ class ResidentPlan:
     """
 
     hot: int = 5
-    min_visits: int = 6
+    min_visits: int = 12
     agree: int = 3
     tolerance: float = 0.015
     min_span_s: float = 6.0

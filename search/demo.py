@@ -85,7 +85,7 @@ FULL = DemoSettings()
 QUICK = DemoSettings(
     resolution=64,
     published=("mobilenet-v1,width=0.5", "mobilenet-v2", "mnasnet-b1"),
-    plan=replace(DEFAULT_PLAN, max_visits=12, min_span_s=1.0),
+    plan=replace(DEFAULT_PLAN, min_visits=6, max_visits=12, min_span_s=1.0),
     profile_budget_s=20.0,
     samples=100_000,
     evaluations=200,
