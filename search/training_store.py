@@ -32,7 +32,7 @@ class TrainingStore:
     def get(self, job: TrainingJob) -> FinishedTraining | None:
         """Return the training of this job, or None if it is not there whole."""
         try:
-            with np.load(self._file(job)) as arrays:
+            with self._file(job).open("rb") as file, np.load(file) as arrays:
                 about = json.loads(str(arrays["about"]))
                 state = {
                     name.removeprefix(_STATE): arrays[name]

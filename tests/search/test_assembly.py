@@ -1,0 +1,129 @@
+"""Assembly and reports: a run from names alone, and the pages that come of it."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from device_agents.measurement import Condition
+from latency_tables.table import Calibration, LatencyTable, Provenance, Row
+from networks.errors import UnknownName
+from networks.spaces import make_space
+from search.assembly import assemble, go_on, start, summarize_run
+from search.config import RunConfig
+from search.demo import choose_finalists
+from search.errors import EvaluatorError, RunError
+from search.report import Code, Section, Table, format_report, write_report
+from search.rewards import make_reward
+from search.run import SearchResult
+from search.run_report import best_curve, report_run
+from search.trials import Trial
+
+CONDITION = Condition(
+    device="d", soc="s", os_build="o", runtime="r", delegate="xnnpack", precision="float32",
+    threads=1, cores="cpu0", power_mode="unknown", batch=1, method="resident",
+    statistic="thread-cpu-time", summary="floor",
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def table(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A table of accel-nasbench at 32 pixels; a layer costs by its place in the space."""
+    space = make_space("accel-nasbench", resolution=32)
+    rows = [
+        Row(layer.key, 0.1 + 0.001 * i, 0.2, 6, "ok", 0.01, 1.0, f"{i:064x}")
+        for i, layer in enumerate(space.layers)
+    ]
+    made = LatencyTable.from_rows(
+        "t", CONDITION, rows, provenance=Provenance("local", "0", "journal.sqlite", (1,)),
+        calibration=Calibration(1.0, 0.02, 5),
+    )  # fmt: skip
+    file = tmp_path_factory.mktemp("table") / "t.parquet"
+    file.write_bytes(made.to_bytes())
+    return file
+
+
+@pytest.fixture
+def config(table: Path) -> RunConfig:
+    return RunConfig(
+        space="accel-nasbench",
+        latency=f"table:{table}",
+        evaluator="imagenet-proxy",
+        searcher="local",
+        reward=make_reward("absolute", target_ms=3.0),
+        budget=40,
+        settings={"resolution": 32},
+    )
+
+
+def test_a_run_starts_goes_on_and_is_reported(config: RunConfig, tmp_path: Path) -> None:
+    found = start(config, tmp_path / "run")
+    again = go_on(tmp_path / "run")
+    assert again.trials == found.trials
+    summary = summarize_run(found)
+    assert found.best is not None
+    assert found.best.latency_ms <= 3.0
+    best = summary["best"]
+    assert isinstance(best, dict)
+    assert set(best) == {"genotype", "network", "quality", "latency_ms", "reward"}
+    page = report_run(found)
+    assert page.count("<svg") == 2
+    assert best["network"] in page
+    curve = best_curve(found)
+    assert len(curve) == found.distinct
+    assert curve[-1] == found.best.quality
+    known = curve[np.isfinite(curve)]
+    assert np.all(np.diff(known) >= 0)
+
+
+def test_none_that_meets_the_target_is_said_plainly(config: RunConfig, tmp_path: Path) -> None:
+    with assemble(config) as parts:
+        fastest_ms = parts.latency.fastest_ms
+    tight = replace(config, reward=make_reward("hard", target_ms=fastest_ms * 1.0001), budget=5)
+    found = start(tight, tmp_path / "run")
+    assert found.best is None
+    assert summarize_run(found)["best"] is None
+    assert "No network that was evaluated meets the target" in report_run(found)
+    with pytest.raises(RunError, match="expected three networks that meet the target, found 0"):
+        choose_finalists({"local": found})
+
+
+def test_a_target_below_the_fastest_network(config: RunConfig, tmp_path: Path) -> None:
+    impossible = replace(config, reward=make_reward("absolute", target_ms=0.5))
+    with pytest.raises(RunError, match=r"below the fastest network .* predicted at"):
+        start(impossible, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_names_that_are_none(config: RunConfig) -> None:
+    with (
+        pytest.raises(EvaluatorError, match="there are imagenet-proxy, training"),
+        assemble(replace(config, evaluator="imagenet")),
+    ):
+        pass
+    with pytest.raises(UnknownName, match="did you mean"), assemble(replace(config, space="accel")):
+        pass
+    with pytest.raises(RunError, match="table:FILE"), assemble(replace(config, latency="guess")):
+        pass
+
+
+def test_finalists_are_the_bests_and_all_different(config: RunConfig, tmp_path: Path) -> None:
+    runs: dict[str, SearchResult] = {}
+    for name in ("local", "random"):
+        runs[name] = start(replace(config, searcher=name), tmp_path / name)
+    best, rivals = choose_finalists(runs)
+    assert len({best.canonical, *(rival.canonical for rival in rivals)}) == 3
+    assert best.quality == max(r.best.quality for r in runs.values() if r.best)
+    assert all(isinstance(rival, Trial) and rival.latency_ms <= 3.0 for rival in rivals)
+
+
+def test_a_page_escapes_what_it_shows(tmp_path: Path) -> None:
+    section = Section("<b>", [Table(["a<"], [["&"]]), Code("<code>"), "plain <p>"])
+    page = format_report("t", "lead", [section])
+    assert "<h2>&lt;b&gt;</h2>" in page
+    assert "<td>&amp;</td>" in page
+    assert "<code>&lt;code&gt;</code>" in page
+    write_report(tmp_path / "page.html", page)
+    assert (tmp_path / "page.html").read_text() == page
+    assert [p.name for p in tmp_path.iterdir()] == ["page.html"]
