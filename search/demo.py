@@ -377,7 +377,7 @@ def _candidates(
         f"{REFERENCE} x{width:.2f}": published_network(
             REFERENCE, width=width, resolution=TASK_RESOLUTION, classes=classes, in_channels=1
         )
-        for width in np.arange(0.3, 2.01, 0.1).round(2)
+        for width in np.arange(0.3, 2.01, 0.05).round(2)
     }
     latency_ms = _measure_each(agent, {**found, **scaled}, settings.plan, progress)
     wanted = latency_ms[next(iter(found))]

@@ -84,6 +84,9 @@ def _space_section(demo: DemoResult) -> Section:
 
 def _finalists_section(demo: DemoResult) -> Section:
     found = demo.finalists
+    seen = max(
+        len(f.exported.losses) * f.exported.settings.batch for f in found.finalists if f.exported
+    )
     rows, intervals = [], []
     for finalist in found.finalists:
         mean = finalist.accuracy
@@ -100,8 +103,8 @@ def _finalists_section(demo: DemoResult) -> Section:
             finalist.verdict,
         ])  # fmt: skip
     parts: list[Part] = [
-        f"{found.source}: {found.train_images:,} training images, {found.test_images:,} test"
-        f" images, {len(found.seeds)} seeds. The baseline is {REFERENCE} at the width whose"
+        f"{found.source}: {len(found.seeds)} short trainings of each network, of {seen:,} images,"
+        f" and {found.test_images:,} test images. The baseline is {REFERENCE} at the width whose"
         " measured latency is nearest to the best's. Verdicts are by Welch's t test over seeds"
         " against the highest mean; where it cannot tell, it says no difference.",
         Table(

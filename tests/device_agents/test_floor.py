@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 
 from device_agents.errors import NoVisits
 from device_agents.floor import hot_minimum_ns, is_done, reference_pace_ns, summarize
-from device_agents.measurement import DEFAULT_PLAN, ResidentPlan, Statistic
+from device_agents.measurement import ResidentPlan, ResidentPlan, Statistic
 from tests.device_agents.visits import visit
 
 CPU: Statistic = "thread-cpu-time"
-PLAN = DEFAULT_PLAN
+PLAN = ResidentPlan(min_visits=6)
 TIMES = st.integers(100, 10**9)
 PACES = st.integers(1000, 10**5)
 
