@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from device_agents.errors import NoVisits
 from device_agents.floor import hot_minimum_ns, is_done, reference_pace_ns, summarize
-from device_agents.measurement import ResidentPlan, ResidentPlan, Statistic
+from device_agents.measurement import ResidentPlan, Statistic
 from tests.device_agents.visits import visit
 
 CPU: Statistic = "thread-cpu-time"
