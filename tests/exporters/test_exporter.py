@@ -6,6 +6,7 @@ import resource
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -84,20 +85,21 @@ def test_exporting_never_imports_torch() -> None:
     )
 
 
-@pytest.fixture
+@contextmanager
 def full_disk() -> Iterator[None]:
     """No file may grow beyond 1 KiB: the kernel refuses as on a full disk."""
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (1024, limits[1]))
-    yield
-    resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    try:
+        yield
+    finally:  # before anything is printed: standard output may be a longer file
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
 
 
-@pytest.mark.usefixtures("full_disk")
 def test_a_full_disk_leaves_what_was_there(tmp_path: Path) -> None:
     path = tmp_path / "model.tflite"
     write_model(path, b"before")
-    with pytest.raises(WriteFailed, match=r"model\.tflite \(4096 bytes\)"):
+    with full_disk(), pytest.raises(WriteFailed, match=r"model\.tflite \(4096 bytes\)"):
         write_model(path, b"x" * 4096)
     assert path.read_bytes() == b"before"
     assert list(tmp_path.iterdir()) == [path]
