@@ -138,6 +138,7 @@ def progress_bar() -> Iterator[Callable[[int, int, str], None]]:
     from rich.console import Console
     from rich.progress import (
         BarColumn,
+        MofNCompleteColumn,
         Progress,
         TextColumn,
         TimeElapsedColumn,
@@ -146,8 +147,8 @@ def progress_bar() -> Iterator[Callable[[int, int, str], None]]:
 
     with Progress(
         TextColumn("{task.description}"),
-        BarColumn(),
-        TextColumn("{task.completed:.0f}/{task.total:.0f}"),
+        BarColumn(bar_width=24),
+        MofNCompleteColumn(),
         TextColumn("{task.fields[rate]}"),
         TimeElapsedColumn(),
         TextColumn("left"),
@@ -155,12 +156,15 @@ def progress_bar() -> Iterator[Callable[[int, int, str], None]]:
         console=Console(stderr=True),
         transient=True,
     ) as bars:
-        task = bars.add_task("", total=None, rate="")
+        task = bars.add_task("starting", total=None, rate="")
 
         def update(done: int, total: int, what: str) -> None:
-            speed = bars.tasks[0].finished_speed or bars.tasks[0].speed
+            before = bars.tasks[0]
+            if before.total != total or done < before.completed:  # another step: its own clock
+                bars.reset(task, total=total, description=what)
+            speed = before.finished_speed or before.speed
             rate = f"{speed:.3g}/s" if speed else ""
-            bars.update(task, completed=done, total=total, description=what, rate=rate)
+            bars.update(task, completed=done, description=what, rate=rate)
 
         yield update
 

@@ -423,8 +423,9 @@ def _measure_each(
         for number, (name, network) in enumerate(networks.items()):
             model = export_network(network, Path(work) / f"{number}.tflite")
             files[name] = ModelFile(model.path, model.sha256, "network")
+        total = plan.of("network").min_visits * len(files)
         for count, visit in enumerate(agent.measure(list(files.values()), plan)):
-            progress(count, max(count + 1, plan.min_visits * len(files)), "measuring finalists")
+            progress(min(count, total - 1), total, "measuring finalists")
             if isinstance(visit, Visit):
                 visits.setdefault(visit.sha256, []).append(visit)
     pace_ns = reference_pace_ns(visit for found in visits.values() for visit in found)

@@ -1,12 +1,19 @@
 """The front door: what bad input gets is one line and a non-zero exit, and nothing is left."""
 
+import contextlib
 import json
+import os
+import pty
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner, Result
 
 from hilnas import app, columns, parse_duration
+
+ROOT = Path(__file__).parent.parent
 
 
 @pytest.fixture(autouse=True)
@@ -105,6 +112,30 @@ def test_usage_errors_exit_with_2() -> None:
 @pytest.mark.parametrize(("text", "seconds"), [("90s", 90), ("20m", 1200), ("1.5h", 5400)])
 def test_durations(text: str, seconds: float) -> None:
     assert parse_duration(text) == seconds
+
+
+def test_a_terminal_gets_a_bar_with_rate_and_time_left() -> None:
+    program = (
+        "import time, hilnas\n"
+        "with hilnas.progress_bar() as update:\n"
+        "    for i in range(9): update(i, 10, 'climbing'); time.sleep(0.1)\n"
+        "    update(1, 5, 'another step')\n"
+    )
+    ours, theirs = pty.openpty()
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "TERM": "xterm", "COLUMNS": "120"}
+    with subprocess.Popen([sys.executable, "-c", program], stderr=theirs, env=environment) as child:
+        os.close(theirs)
+        shown = b""
+        with contextlib.suppress(OSError):  # the end of a terminal reads as an error
+            while part := os.read(ours, 4096):
+                shown += part
+        os.close(ours)
+    assert child.returncode == 0, shown.decode()
+    text = shown.decode()
+    assert "climbing" in text
+    assert "/10" in text
+    assert "/s" in text
+    assert "left" in text
 
 
 def test_columns_are_aligned() -> None:
