@@ -187,6 +187,7 @@ def interrupt(index, share):
     signal.raise_signal(signal.SIGINT)
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job ignores it
     data = digits()
     jobs = [TrainingJob(small_network(), 0, TrainingSettings(epochs=1e9))]
     try:
