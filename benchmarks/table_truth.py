@@ -9,11 +9,13 @@ from __future__ import annotations
 import argparse
 import sys
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from benchmarks.claim import print_claim
+from device_agents.measurement import DEFAULT_PLAN
 from device_agents.open import open_agent
 from latency_tables.calibration import choose_networks
 from latency_tables.profile import profile
@@ -30,6 +32,7 @@ CLAIM = (
     f" over {TARGET_SPEARMAN:g}"
 )
 SEED = 20
+PLAN = replace(DEFAULT_PLAN, min_span_s=30.0)  # as `hilnas profile --span 30s`
 
 
 def choose_unseen(space_name: str, n: int, resolution: int) -> tuple[list[Network], list[Network]]:
@@ -51,11 +54,11 @@ def measure(
     )
     with tempfile.TemporaryDirectory() as scratch, open_agent(address) as agent:
         directory = TableDirectory(table or Path(scratch) / "table")
-        result = profile(agent, list(layers), directory, networks=calibration)
+        result = profile(agent, list(layers), directory, networks=calibration, plan=PLAN)
         print(f"table: {result.measured} layers, {result.wall_s:.0f} s", file=sys.stderr)
         loaded = directory.load()
         names = {format_network(network): network for network in networks}
-        validation = validate(agent, loaded, names, directory.journal, seed=SEED)
+        validation = validate(agent, loaded, names, directory.journal, plan=PLAN, seed=SEED)
     assert loaded.calibration is not None
     return validation, {
         "layers": result.layers,
