@@ -546,8 +546,9 @@ def demo(
 ) -> None:
     """Run the whole loop on this machine: profile, search, train, export, measure, report."""
     from device_agents.open import open_agent
-    from search.demo import FULL, QUICK, run_demo
+    from search.demo import run_demo
     from search.demo_report import report_demo
+    from search.demo_result import FULL, QUICK
     from search.report import write_report
 
     with open_agent(device) as agent, progress_bar() as update:

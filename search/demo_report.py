@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from networks.block_strings import format_network
-from search.demo import REFERENCE, SPACE, DemoResult
+from search.demo_result import REFERENCE, SPACE, DemoResult
 from search.plots import (
     MeasuredNetwork,
     plot_intervals,
