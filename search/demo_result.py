@@ -54,7 +54,7 @@ QUICK = DemoSettings(
     profile_budget_s=20.0,
     samples=100_000,
     evaluations=200,
-    training=TrainingSettings(train_images=640, epochs=1.0),
+    training=TrainingSettings(train_images=640, batch=32, epochs=2.0),
     training_budget_s=None,
     held_out_images=200,
 )
