@@ -50,11 +50,11 @@ FULL = DemoSettings()
 QUICK = DemoSettings(
     resolution=64,
     published=("mobilenet-v1,width=0.5", "mobilenet-v2", "mnasnet-b1"),
-    plan=replace(DEFAULT_PLAN, min_visits=6, max_visits=12, min_span_s=1.0),
+    plan=replace(DEFAULT_PLAN, min_visits=6, max_visits=12, min_span_s=0.5),
     profile_budget_s=20.0,
     samples=100_000,
     evaluations=200,
-    training=TrainingSettings(train_images=640, batch=32, epochs=2.0),
+    training=TrainingSettings(train_images=512, batch=32, epochs=2.0),
     training_budget_s=None,
     held_out_images=200,
 )
