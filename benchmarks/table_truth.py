@@ -35,20 +35,22 @@ SEED = 20
 PLAN = replace(DEFAULT_PLAN, min_span_s=30.0)  # as `hilnas profile --span 30s`
 
 
-def choose_unseen(space_name: str, n: int, resolution: int) -> tuple[list[Network], list[Network]]:
+def choose_unseen(
+    space_name: str, n: int, resolution: int, seed: int
+) -> tuple[list[Network], list[Network]]:
     """Return the calibration networks, and ``n`` random others."""
     space = make_space(space_name, resolution=resolution)
     calibration = list(choose_networks(space))
-    genotypes = space.sample(3 * n, np.random.default_rng(SEED), uniform_over="networks")
+    genotypes = space.sample(3 * n, np.random.default_rng(seed), uniform_over="networks")
     others = dict.fromkeys(space.decode(row) for row in genotypes)
     return calibration, [network for network in others if network not in calibration][:n]
 
 
 def measure(
-    address: str, *, space: str, n: int, resolution: int, table: Path | None
+    address: str, *, space: str, n: int, resolution: int, seed: int, table: Path | None
 ) -> tuple[Validation, dict[str, float]]:
     """Return the validation, and the figures of the table it is about."""
-    calibration, networks = choose_unseen(space, n, resolution)
+    calibration, networks = choose_unseen(space, n, resolution, seed)
     layers = dict.fromkeys(
         layer for network in (*calibration, *networks) for layer in network.layers
     )
@@ -58,7 +60,7 @@ def measure(
         print(f"table: {result.measured} layers, {result.wall_s:.0f} s", file=sys.stderr)
         loaded = directory.load()
         names = {format_network(network): network for network in networks}
-        validation = validate(agent, loaded, names, directory.journal, plan=PLAN, seed=SEED)
+        validation = validate(agent, loaded, names, directory.journal, plan=PLAN, seed=seed)
     assert loaded.calibration is not None
     return validation, {
         "layers": result.layers,
@@ -77,11 +79,12 @@ def main() -> None:
     parser.add_argument("--space", default="mnasnet")
     parser.add_argument("--resolution", type=int, default=224)
     parser.add_argument("--networks", type=int, default=20)
+    parser.add_argument("--seed", type=int, default=SEED, help="draws the networks")
     parser.add_argument("--table", type=Path, help="folder of a table to use or to make")
     options = parser.parse_args()
     validation, about = measure(
         options.device, space=options.space, n=options.networks, resolution=options.resolution,
-        table=options.table,
+        seed=options.seed, table=options.table,
     )  # fmt: skip
     names = (
         "networks", "mape_pct", "bias_pct", "spearman", "kendall", "repeatability_pct",

@@ -23,6 +23,7 @@ two ratios that round to one width are one layer.
 from __future__ import annotations
 
 import re
+from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
 from typing import ClassVar, Literal, TypeAlias, cast, get_args
 
@@ -58,7 +59,7 @@ class SqueezeExcite:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Spatial:
+class Spatial(ABC):
     """What the three convolutional layers share: geometry, activation, gate and skip."""
 
     kind: ClassVar[str]
@@ -108,8 +109,9 @@ class Spatial:
     def _middle(self) -> str:
         return self.activation
 
+    @abstractmethod
     def _lower_body(self, graph: GraphBuilder, value: int) -> int:
-        raise NotImplementedError
+        """Append the operators between input and skip; returns the number of their output."""
 
     def _spatial(
         self, graph: GraphBuilder, value: int, channels: int, *, name: str, depthwise: bool
