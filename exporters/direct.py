@@ -1,7 +1,8 @@
 """DirectExporter: writes the float32 flatbuffer of a graph itself, about a millisecond a layer.
 
-One TFLite operator an operator of the graph, activations fused, SAME padding; hard-sigmoid is
-two, ADD with a fused RELU6 and MUL. The result is one whole-graph XNNPACK delegate.
+One TFLite operator an operator of the graph, activations fused, but two for a hard-sigmoid (ADD
+with a fused RELU6 and MUL) and for a shift (PAD and STRIDED_SLICE). The result is one whole-graph
+XNNPACK delegate.
 
 History of ``version``, which changes whenever the same graph and weights give other bytes:
 
@@ -27,13 +28,18 @@ from networks.graph import (
     Activation,
     Add,
     AveragePool,
+    Concatenate,
     Convolution,
     Dense,
+    Function,
     GlobalAverage,
     Graph,
+    MaxPool,
     Multiply,
     Operator,
+    Padding,
     Shape,
+    Shift,
 )
 
 _SCHEMA_VERSION = 3
@@ -42,6 +48,12 @@ _FUSED: Mapping[Activation, int] = {
     "linear": schema.ActivationFunctionType.NONE,
     "relu": schema.ActivationFunctionType.RELU,
     "relu6": schema.ActivationFunctionType.RELU6,
+}
+_PADDING: Mapping[Padding, int] = {"same": schema.Padding.SAME, "valid": schema.Padding.VALID}
+_ALONE: Mapping[Function, str] = {
+    "relu": "RELU",
+    "sigmoid": "LOGISTIC",
+    "hard-swish": "HARD_SWISH",
 }
 
 
@@ -56,7 +68,8 @@ class DirectExporter:
     ) -> bytes:
         """Return the model: input ``image`` NHWC, output ``logits`` or, of a layer, ``features``.
 
-        The same arguments give the same bytes in every process.
+        Of several inputs or outputs, names end in ``_0``, ``_1`` and so on. The same arguments
+        give the same bytes in every process.
 
         Args:
             labels: travel in the model's metadata, beside this exporter's name and version.
@@ -105,9 +118,8 @@ class _Model:
         self.operators: list[Any] = []
         self.codes: dict[int, int] = {}
         self.flat = {o.inputs[0] for o in graph.operators if isinstance(o, Dense)}
-        single = len(graph.inputs) == 1
         self.inputs = [
-            self.tensor("image" if single else f"image_{number}", _nhwc(shape))
+            self.tensor(_numbered("image", number, len(graph.inputs)), _nhwc(shape))
             for number, shape in enumerate(graph.inputs)
         ]
         self.outputs: dict[int, int] = dict(enumerate(self.inputs))
@@ -128,9 +140,9 @@ class _Model:
                         fusedActivationFunction=_fused(operator.activation, operator.name)
                     ),
                 )
-            case AveragePool():
+            case AveragePool() | MaxPool():
                 output = self.node(
-                    "AVERAGE_POOL_2D",
+                    "MAX_POOL_2D" if isinstance(operator, MaxPool) else "AVERAGE_POOL_2D",
                     reads,
                     shape,
                     schema.Pool2DOptionsT(
@@ -154,6 +166,12 @@ class _Model:
                 output = self.node("ADD", reads, shape, schema.AddOptionsT())
             case Multiply():
                 output = self.node("MUL", reads, shape, schema.MulOptionsT())
+            case Concatenate():
+                output = self.node(
+                    "CONCATENATION", reads, shape, schema.ConcatenationOptionsT(axis=3)
+                )
+            case Shift():
+                output = self.shift(reads, shape)
             case Activate():
                 output = self.activate(operator.function, reads)
             case _:
@@ -164,11 +182,11 @@ class _Model:
 
     def convolution(self, operator: Convolution, reads: list[int], shape: list[int]) -> int:
         options: dict[str, Any] = {
-            "padding": schema.Padding.SAME,
+            "padding": _PADDING[operator.padding],
             "strideH": operator.stride,
             "strideW": operator.stride,
-            "dilationHFactor": 1,
-            "dilationWFactor": 1,
+            "dilationHFactor": operator.dilation,
+            "dilationWFactor": operator.dilation,
             "fusedActivationFunction": _fused(operator.activation, operator.name),
         }
         reads = [*reads, *self.parameters(operator)]
@@ -181,19 +199,38 @@ class _Model:
             )
         return self.node("CONV_2D", reads, shape, schema.Conv2DOptionsT(**options))
 
-    def activate(self, function: str, reads: list[int]) -> int:
+    def activate(self, function: Function, reads: list[int]) -> int:
         shape = self.tensors[reads[0]].shape
-        if function == "sigmoid":
-            return self.node("LOGISTIC", reads, shape)
-        if function == "hard-swish":
-            return self.node("HARD_SWISH", reads, shape, schema.HardSwishOptionsT())
         if function == "hard-sigmoid":
             three = self.constant("three", np.array(3, np.float32))
             sixth = self.constant("sixth", np.array(1 / 6, np.float32))
             relu6 = schema.AddOptionsT(fusedActivationFunction=_FUSED["relu6"])
             clipped = self.node("ADD", [*reads, three], shape, relu6)
             return self.node("MUL", [clipped, sixth], shape, schema.MulOptionsT())
-        raise UnsupportedOperator(f"activation {function!r} has no TFLite operator")
+        if function not in _ALONE:
+            raise UnsupportedOperator(f"activation {function!r} has no TFLite operator")
+        options = schema.HardSwishOptionsT() if function == "hard-swish" else None
+        return self.node(_ALONE[function], reads, shape, options)
+
+    def shift(self, reads: list[int], shape: list[int]) -> int:
+        """Append a pad by one pixel below and to the right, and the slice without the first."""
+        _, height, width, channels = shape
+        margins = np.array([[0, 0], [0, 1], [0, 1], [0, 0]], np.int32)
+        padded = self.node(
+            "PAD",
+            [*reads, self.constant("margins", margins)],
+            [1, height + 1, width + 1, channels],
+            schema.PadOptionsT(),
+        )
+        limits = [
+            self.constant(name, np.array(values, np.int32))
+            for name, values in (
+                ("begin", [0, 1, 1, 0]),
+                ("end", [1, height + 1, width + 1, channels]),
+                ("strides", [1, 1, 1, 1]),
+            )
+        ]
+        return self.node("STRIDED_SLICE", [padded, *limits], shape, schema.StridedSliceOptionsT())
 
     def parameters(self, operator: Convolution | Dense) -> list[int]:
         kernel, bias = self.weights[operator.name]
@@ -235,9 +272,10 @@ class _Model:
         """Return the flatbuffer."""
         if not self.operators:
             raise UnsupportedOperator("a graph without operators computes nothing to export")
-        output = self.operators[-1].outputs[0]
-        is_vector = isinstance(self.graph.operators[-1], Dense)
-        self.tensors[output].name = "logits" if is_vector else "features"
+        outputs = [self.outputs[value] for value in self.graph.outputs]
+        for number, output in enumerate(outputs):
+            name = "logits" if len(self.tensors[output].shape) == 2 else "features"
+            self.tensors[output].name = _numbered(name, number, len(outputs))
         text = json.dumps(provenance, sort_keys=True).encode()
         self.buffers.append(_AlignedBuffer(np.frombuffer(text, np.uint8)))
         model = schema.ModelT(
@@ -252,7 +290,7 @@ class _Model:
                     name="main",
                     tensors=self.tensors,
                     inputs=self.inputs,
-                    outputs=[output],
+                    outputs=outputs,
                     operators=self.operators,
                 )
             ],
@@ -261,7 +299,7 @@ class _Model:
                 schema.SignatureDefT(
                     signatureKey="serving_default",
                     inputs=[self._signature(tensor) for tensor in self.inputs],
-                    outputs=[self._signature(output)],
+                    outputs=[self._signature(tensor) for tensor in outputs],
                     subgraphIndex=0,
                 )
             ],
@@ -278,6 +316,10 @@ class _Model:
 
 def _nhwc(shape: Shape) -> list[int]:
     return [1, shape.height, shape.width, shape.channels]
+
+
+def _numbered(name: str, number: int, of: int) -> str:
+    return name if of == 1 else f"{name}_{number}"
 
 
 def _fused(activation: Activation, name: str) -> int:

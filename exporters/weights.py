@@ -1,8 +1,10 @@
 """Weights: kernel and bias of every named operator, in TFLite's layout, batch norm folded in.
 
-convolution   kernel (out, k, k, in)        bias (out,)
-depthwise     kernel (1, k, k, channels)    bias (channels,)
-dense         kernel (out, in)              bias (out,)
+convolution   kernel (out, height, width, in)       bias (out,)
+depthwise     kernel (1, height, width, channels)   bias (channels,)
+dense         kernel (out, in)                      bias (out,)
+
+An operator with neither batch norm nor bias has a bias of zeros, as TFLite wants one.
 """
 
 from __future__ import annotations
@@ -31,8 +33,8 @@ def kernel_shape(graph: Graph, operator: Convolution | Dense) -> tuple[int, ...]
     if isinstance(operator, Dense):
         return channels, fan_in
     if operator.depthwise:
-        return 1, operator.kernel, operator.kernel, channels
-    return channels, operator.kernel, operator.kernel, fan_in
+        return 1, *operator.kernel, channels
+    return channels, *operator.kernel, fan_in
 
 
 def random_weights(graph: Graph, seed: int = 0) -> dict[str, tuple[Array, Array]]:
@@ -51,9 +53,7 @@ def random_weights(graph: Graph, seed: int = 0) -> dict[str, tuple[Array, Array]
             start = zlib.crc32(operator.name.encode()) % _BLOCK_LENGTH
             kernel = _wrapped(block, start, math.prod(shape)).reshape(shape)
             kernel *= np.float32(math.sqrt(3) * _deviation(operator, shape))
-            bias = np.full(channels, 0.1, np.float32)
-            if isinstance(operator, Convolution) and not operator.batch_norm:
-                bias += np.float32(0.9)
+            bias = np.full(channels, _bias(operator), np.float32)
             weights[operator.name] = kernel, bias
     return weights
 
@@ -105,6 +105,12 @@ def _wrapped(block: Array, start: int, length: int) -> Array:
         result[done : done + len(piece)] = piece
         done, start = done + len(piece), 0
     return result
+
+
+def _bias(operator: Convolution | Dense) -> float:
+    if isinstance(operator, Dense):
+        return 0.1
+    return {"batch-norm": 0.1, "bias": 1.0, "none": 0.0}[operator.affine]
 
 
 def _deviation(operator: Convolution | Dense, shape: tuple[int, ...]) -> float:

@@ -1,24 +1,27 @@
 """The operator graph: the one lowering that exporter, counter and torch module share.
 
 A graph's values are numbered: its inputs first, then one output for each operator, in
-order of execution. The last value is the graph's output. Batch is 1 and layout is HWC.
+order of execution. Any of them may be outputs of the graph. Batch is 1 and layout is HWC.
 
     value 0 .. n_inputs - 1            graph inputs
     value n_inputs + i                 output of operators[i]
 
-An operator is what becomes one TFLite op, but for hard-sigmoid (two). Batch norm belongs to its
-convolution: it is folded at export, counted as scale and shift, trained in torch.
+An operator is what becomes one TFLite op, but for hard-sigmoid and shift (two each). Batch norm
+belongs to its convolution: it is folded at export, counted as scale and shift, trained in torch.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from networks.errors import ShapeError
 
 Activation = Literal["linear", "relu", "relu6", "hard-swish"]
 Gate = Literal["sigmoid", "hard-sigmoid"]
+Function = Literal["relu", "hard-swish", "sigmoid", "hard-sigmoid"]
+Affine = Literal["batch-norm", "bias", "none"]
+Padding = Literal["same", "valid"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +43,19 @@ class Shape:
         """Return the shape after SAME padding and ``stride``, with ``channels``."""
         return Shape(-(-self.height // stride), -(-self.width // stride), channels)
 
+    def inside(self, kernel: tuple[int, int], stride: int, channels: int) -> Shape:
+        """Return the shape after VALID padding: positions where all of ``kernel`` fits.
+
+        Raises:
+            ShapeError: it fits nowhere.
+        """
+        height, width = kernel
+        if height > self.height or width > self.width:
+            raise ShapeError(f"a {height}x{width} kernel without padding does not fit into {self}")
+        return Shape(
+            (self.height - height) // stride + 1, (self.width - width) // stride + 1, channels
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class Operator:
@@ -51,17 +67,26 @@ class Operator:
 
 @dataclass(frozen=True, slots=True)
 class Convolution(Operator):
-    """SAME-padded convolution, then batch norm or bias, then a fused activation.
+    """Convolution, then batch norm or bias or neither, then a fused activation.
 
-    ``name`` is the prefix of its parameters, unique in the graph.
+    ``name`` is the prefix of its parameters, unique in the graph; ``kernel`` is its height and
+    width, and ``dilation`` the distance of its taps.
     """
 
     name: str
-    kernel: int
+    kernel: tuple[int, int]
     stride: int
+    dilation: int
+    padding: Padding
     depthwise: bool
-    batch_norm: bool
+    affine: Affine
     activation: Activation
+
+    @property
+    def reach(self) -> tuple[int, int]:
+        """Height and width of what one output sees: the kernel with its dilation."""
+        height, width = self.kernel
+        return (height - 1) * self.dilation + 1, (width - 1) * self.dilation + 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +100,14 @@ class Dense(Operator):
 @dataclass(frozen=True, slots=True)
 class AveragePool(Operator):
     """SAME average pooling; padding does not count into the average (as in TFLite)."""
+
+    kernel: int
+    stride: int
+
+
+@dataclass(frozen=True, slots=True)
+class MaxPool(Operator):
+    """SAME max pooling."""
 
     kernel: int
     stride: int
@@ -96,23 +129,42 @@ class Multiply(Operator):
 
 
 @dataclass(frozen=True, slots=True)
-class Activate(Operator):
-    """An activation that TFLite does not fuse into a convolution."""
+class Concatenate(Operator):
+    """Values of one height and width, joined along their channels in the order read."""
 
-    function: Literal["hard-swish", "sigmoid", "hard-sigmoid"]
+
+@dataclass(frozen=True, slots=True)
+class Shift(Operator):
+    """The value moved one pixel up and left, zeros moving in from below and right.
+
+    A 1 x 1 convolution of stride 2 on it sees the pixels that one on the value skips: the
+    second path of NASNet's factorized reduction.
+    """
+
+
+@dataclass(frozen=True, slots=True)
+class Activate(Operator):
+    """An activation that stands alone."""
+
+    function: Function
 
 
 @dataclass(frozen=True, slots=True)
 class Graph:
-    """Operators in order of execution; see the module's picture for the numbering of values."""
+    """Operators in order of execution; see the module's picture for the numbering of values.
+
+    ``outputs`` are the numbers of the values that it gives.
+    """
 
     inputs: tuple[Shape, ...]
     operators: tuple[Operator, ...]
+    outputs: tuple[int, ...]
 
     @property
     def output(self) -> Shape:
-        """Shape of the last value."""
-        return self.operators[-1].shape if self.operators else self.inputs[-1]
+        """Shape of the only output."""
+        (value,) = self.outputs
+        return self.shape(value)
 
     def shape(self, value: int) -> Shape:
         """Shape of the value with this number."""
@@ -132,17 +184,15 @@ class GraphBuilder:
         self._inputs = inputs
         self._operators: list[Operator] = []
 
-    def build(self) -> Graph:
-        """Return the graph of everything appended so far."""
-        return Graph(self._inputs, tuple(self._operators))
+    def build(self, *outputs: int) -> Graph:
+        """Return the graph of what was appended so far; its output is the last value by default."""
+        last = len(self._inputs) + len(self._operators) - 1
+        return Graph(self._inputs, tuple(self._operators), outputs or (last,))
 
     def shape(self, value: int) -> Shape:
         """Shape of the value with this number."""
-        return (
-            self.build().shape(value)
-            if value < len(self._inputs)
-            else self._operators[value - len(self._inputs)].shape
-        )
+        n_inputs = len(self._inputs)
+        return self._inputs[value] if value < n_inputs else self._operators[value - n_inputs].shape
 
     def convolution(
         self,
@@ -150,20 +200,31 @@ class GraphBuilder:
         channels: int,
         *,
         name: str,
-        kernel: int = 1,
+        kernel: int | tuple[int, int] = 1,
         stride: int = 1,
+        dilation: int = 1,
+        padding: Padding = "same",
         depthwise: bool = False,
-        batch_norm: bool = True,
+        affine: Affine = "batch-norm",
         activation: Activation = "linear",
     ) -> int:
         """Append a convolution and, for hard-swish, its separate activation."""
-        shape = self.shape(value).strided(stride, channels)
+        source = self.shape(value)
         fused, after = _split(activation)
-        output = self._append(
-            Convolution(
-                (value,), shape, self.prefix + name, kernel, stride, depthwise, batch_norm, fused
-            )
-        )
+        kernel = (kernel, kernel) if isinstance(kernel, int) else kernel
+        convolution = Convolution(
+            (value,), source, self.prefix + name, kernel, stride, dilation, padding, depthwise,
+            affine, fused,
+        )  # fmt: skip
+        if depthwise and channels != source.channels:
+            raise ShapeError(f"a depthwise convolution keeps {source}, found {channels} channels")
+        if dilation > 1 and stride > 1:
+            raise ShapeError(f"stride {stride} and dilation {dilation} exclude each other")
+        if padding == "same":
+            shape = source.strided(stride, channels)
+        else:
+            shape = source.inside(convolution.reach, stride, channels)
+        output = self._append(replace(convolution, shape=shape))
         return self.activate(output, "hard-swish") if after else output
 
     def dense(
@@ -184,6 +245,13 @@ class GraphBuilder:
             AveragePool((value,), shape.strided(stride, shape.channels), kernel, stride)
         )
 
+    def max_pool(self, value: int, *, kernel: int, stride: int = 1) -> int:
+        """Append a SAME max pooling."""
+        shape = self.shape(value)
+        return self._append(
+            MaxPool((value,), shape.strided(stride, shape.channels), kernel, stride)
+        )
+
     def global_average(self, value: int) -> int:
         """Append the mean over height and width."""
         return self._append(GlobalAverage((value,), Shape(1, 1, self.shape(value).channels)))
@@ -200,9 +268,22 @@ class GraphBuilder:
             raise ShapeError(f"cannot gate {self.shape(value)} with {self.shape(gate)}")
         return self._append(Multiply((value, gate), self.shape(value)))
 
-    def activate(
-        self, value: int, function: Literal["hard-swish", "sigmoid", "hard-sigmoid"]
-    ) -> int:
+    def concatenate(self, *values: int) -> int:
+        """Append the values joined along their channels; of a single value, append nothing."""
+        first, *others = map(self.shape, values)
+        for shape in others:
+            if (shape.height, shape.width) != (first.height, first.width):
+                raise ShapeError(f"cannot join {first} and {shape} along their channels")
+        if not others:
+            return values[0]
+        channels = first.channels + sum(shape.channels for shape in others)
+        return self._append(Concatenate(values, replace(first, channels=channels)))
+
+    def shift(self, value: int) -> int:
+        """Append the value moved one pixel up and left."""
+        return self._append(Shift((value,), self.shape(value)))
+
+    def activate(self, value: int, function: Function) -> int:
         """Append an activation that is an operator of its own."""
         return self._append(Activate((value,), self.shape(value), function))
 

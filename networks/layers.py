@@ -51,10 +51,10 @@ class SqueezeExcite:
             graph.global_average(value),
             self.channels,
             name="se_squeeze",
-            batch_norm=False,
+            affine="bias",
             activation="relu",
         )
-        excited = graph.convolution(squeezed, width, name="se_excite", batch_norm=False)
+        excited = graph.convolution(squeezed, width, name="se_excite", affine="bias")
         return graph.multiply(value, graph.activate(excited, self.gate))
 
 

@@ -7,6 +7,7 @@ shift. Both are sums over operators, so a network's are the sums of its layers'.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from networks.errors import ShapeError
@@ -69,12 +70,15 @@ def count_madds(graph: Graph) -> int:
     return sum(_counts(graph, operator)[1] for operator in graph.operators)
 
 
+_AFFINE_PARAMS = {"batch-norm": 2, "bias": 1, "none": 0}
+
+
 def _counts(graph: Graph, operator: Operator) -> tuple[int, int]:
     shape = operator.shape
     if isinstance(operator, Convolution):
         fan_in = 1 if operator.depthwise else graph.shape(operator.inputs[0]).channels
-        weights = operator.kernel**2 * fan_in * shape.channels
-        extra = (2 if operator.batch_norm else 1) * shape.channels
+        weights = math.prod(operator.kernel) * fan_in * shape.channels
+        extra = _AFFINE_PARAMS[operator.affine] * shape.channels
         return weights + extra, weights * shape.height * shape.width
     if isinstance(operator, Dense):
         weights = graph.shape(operator.inputs[0]).channels * shape.channels

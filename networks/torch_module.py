@@ -22,15 +22,20 @@ from torch.nn import functional
 from networks.errors import ShapeError
 from networks.graph import (
     Activate,
+    Activation,
     Add,
     AveragePool,
+    Concatenate,
     Convolution,
     Dense,
+    Function,
     GlobalAverage,
     Graph,
+    MaxPool,
     Multiply,
     Operator,
     Shape,
+    Shift,
 )
 
 BATCH_NORM_EPSILON = 1e-3
@@ -40,8 +45,8 @@ BATCH_NORM_MOMENTUM = 0.01
 class GraphModule(nn.Module):
     """Computes a graph on batches, images NCHW.
 
-    Returns ``(n, classes)`` where the last value is 1 x 1 x classes, else ``(n, c, h, w)``.
-    Memory format is channels-last throughout, which is the faster one on a CPU.
+    Gives ``(n, classes)`` where an output is 1 x 1 x classes, else ``(n, c, h, w)``. Memory format
+    is channels-last throughout, which is the faster one on a CPU.
 
     Args:
         momentum: share of the new batch in batch norm's running statistics; MnasNet's 0.01
@@ -58,28 +63,33 @@ class GraphModule(nn.Module):
                 self._insert(operator.name, step)
             self._steps.append((step, operator.inputs))
         self._last_use = {v: i for i, (_, inputs) in enumerate(self._steps) for v in inputs}
+        self._last_use |= dict.fromkeys(graph.outputs, len(self._steps))
 
     def forward(self, *inputs: Tensor) -> Tensor:
-        """Return the last value; one argument of shape ``(n, c, h, w)`` a graph input.
+        """Return the only output; one argument of shape ``(n, c, h, w)`` a graph input.
 
         Raises:
             ShapeError: an image of another shape than the graph's.
         """
+        (output,) = self.outputs(*inputs)
+        return output
+
+    def outputs(self, *inputs: Tensor) -> tuple[Tensor, ...]:
+        """Return every output of the graph, in its order; else as `forward`."""
         values = {}
         for number, (value, shape) in enumerate(zip(inputs, self.graph.inputs, strict=True)):
             if value.shape[1:] != (shape.channels, shape.height, shape.width):
                 raise ShapeError(f"expected {shape} images (NCHW), found {tuple(value.shape)}")
             values[number] = value.contiguous(memory_format=torch.channels_last)
-        number = len(inputs) - 1
         for index, (step, reads) in enumerate(self._steps):
-            number += 1
-            values[number] = step(*(values[read] for read in reads))
+            values[len(inputs) + index] = step(*(values[read] for read in reads))
             for read in reads:
                 if self._last_use[read] == index:
                     values.pop(read, None)
-        output = values[number]
-        shape = self.graph.output
-        return output.flatten(1) if (shape.height, shape.width) == (1, 1) else output
+        return tuple(
+            value.flatten(1) if value.shape[2:] in ((), (1, 1)) else value
+            for value in (values[number] for number in self.graph.outputs)
+        )
 
     def _insert(self, name: str, module: nn.Module) -> None:
         """Add ``module`` under its dotted name."""
@@ -117,8 +127,7 @@ def _folded(
     kernel = module.convolution.weight.detach().double()
     norm, bias = module.norm, module.convolution.bias
     if norm is None:
-        assert bias is not None
-        offset = bias.detach().double()
+        offset = kernel.new_zeros(len(kernel)) if bias is None else bias.detach().double()
     else:
         assert norm.running_mean is not None
         assert norm.running_var is not None
@@ -138,43 +147,54 @@ def _module(graph: Graph, operator: Operator, momentum: float) -> nn.Module:
             return _Dense(graph.shape(operator.inputs[0]).channels, operator)
         case AveragePool():
             return _AveragePool(graph.shape(operator.inputs[0]), operator.kernel, operator.stride)
+        case MaxPool():
+            return _MaxPool(graph.shape(operator.inputs[0]), operator.kernel, operator.stride)
         case GlobalAverage():
             return _GlobalAverage()
         case Add():
             return _Add()
         case Multiply():
             return _Multiply()
+        case Concatenate():
+            return _Concatenate()
+        case Shift():
+            return _Shift()
         case Activate():
-            return _ACTIVATIONS[operator.function]()
+            return _FUNCTIONS[operator.function]()
         case _:
             raise ShapeError(f"no torch module for the operator {type(operator).__name__}")
 
 
 class _Convolution(nn.Module):
-    """SAME convolution, batch norm unless it has a bias, activation."""
+    """Convolution, batch norm or bias or neither, activation."""
 
     def __init__(self, shape: Shape, operator: Convolution, momentum: float) -> None:
         super().__init__()
-        kernel, stride, channels = operator.kernel, operator.stride, operator.shape.channels
+        channels = operator.shape.channels
         self.depthwise = operator.depthwise
-        self.pad, padding = _same_padding(shape, kernel, stride)
+        self.pad, padding = (
+            _same_padding(shape, operator.reach, operator.stride)
+            if operator.padding == "same"
+            else (None, (0, 0))
+        )
         self.convolution = nn.Conv2d(
             shape.channels,
             channels,
-            kernel,
-            stride,
+            operator.kernel,
+            operator.stride,
             padding,
+            operator.dilation,
             groups=shape.channels if operator.depthwise else 1,
-            bias=not operator.batch_norm,
+            bias=operator.affine == "bias",
         )
         self.norm = (
             nn.BatchNorm2d(channels, eps=BATCH_NORM_EPSILON, momentum=momentum)
-            if operator.batch_norm
+            if operator.affine == "batch-norm"
             else None
         )
         self.activation = _ACTIVATIONS[operator.activation]()
         # He et al. 2015 by fan-out, as MobileNets are trained; a depthwise filter has one output
-        fan_out = kernel**2 * (1 if operator.depthwise else channels)
+        fan_out = math.prod(operator.kernel) * (1 if operator.depthwise else channels)
         weight = self.convolution.weight
         nn.init.normal_(weight, std=math.sqrt(2 / fan_out))
         weight.data = weight.data.contiguous(memory_format=torch.channels_last)
@@ -213,7 +233,7 @@ class _AveragePool(nn.Module):
     def __init__(self, shape: Shape, kernel: int, stride: int) -> None:
         super().__init__()
         self.kernel, self.stride, self.shape = kernel, stride, shape
-        self.pad, self.padding = _same_padding(shape, kernel, stride)
+        self.pad, self.padding = _same_padding(shape, (kernel, kernel), stride)
 
     def forward(self, value: Tensor) -> Tensor:
         if self.pad is None:
@@ -226,6 +246,30 @@ class _AveragePool(nn.Module):
     def _zero_padded(self, value: Tensor) -> Tensor:
         assert self.pad is not None
         return functional.avg_pool2d(functional.pad(value, self.pad), self.kernel, self.stride)
+
+
+class _MaxPool(nn.Module):
+    """SAME max pooling."""
+
+    def __init__(self, shape: Shape, kernel: int, stride: int) -> None:
+        super().__init__()
+        self.kernel, self.stride = kernel, stride
+        self.pad, self.padding = _same_padding(shape, (kernel, kernel), stride)
+
+    def forward(self, value: Tensor) -> Tensor:
+        if self.pad is not None:
+            value = functional.pad(value, self.pad, value=-math.inf)
+        return functional.max_pool2d(value, self.kernel, self.stride, self.padding)
+
+
+class _Concatenate(nn.Module):
+    def forward(self, *values: Tensor) -> Tensor:
+        return torch.cat(values, dim=1)
+
+
+class _Shift(nn.Module):
+    def forward(self, value: Tensor) -> Tensor:
+        return functional.pad(value, (0, 1, 0, 1))[:, :, 1:, 1:]
 
 
 class _GlobalAverage(nn.Module):
@@ -244,10 +288,14 @@ class _Multiply(nn.Module):
 
 
 # In place where batch norm's gradient does not need what is overwritten: less memory to train
-_ACTIVATIONS: Mapping[str, Callable[[], nn.Module]] = {
+_ACTIVATIONS: Mapping[Activation, Callable[[], nn.Module]] = {
     "linear": nn.Identity,
     "relu": functools.partial(nn.ReLU, inplace=True),
     "relu6": functools.partial(nn.ReLU6, inplace=True),
+}
+# Never in place: other operators may read the value too
+_FUNCTIONS: Mapping[Function, Callable[[], nn.Module]] = {
+    "relu": nn.ReLU,
     "hard-swish": nn.Hardswish,
     "sigmoid": nn.Sigmoid,
     "hard-sigmoid": nn.Hardsigmoid,
@@ -255,15 +303,15 @@ _ACTIVATIONS: Mapping[str, Callable[[], nn.Module]] = {
 
 
 def _same_padding(
-    shape: Shape, kernel: int, stride: int
+    shape: Shape, reach: tuple[int, int], stride: int
 ) -> tuple[tuple[int, int, int, int] | None, tuple[int, int]]:
     """Return TFLite's SAME padding: an explicit pad where it is lopsided, else the operator's own.
 
     The pad is (left, right, top, bottom), the padding (height, width); one of them does nothing.
     """
     (top, bottom), (left, right) = (
-        _split(max((-(-size // stride) - 1) * stride + kernel - size, 0))
-        for size in (shape.height, shape.width)
+        _split(max((-(-size // stride) - 1) * stride + seen - size, 0))
+        for size, seen in zip((shape.height, shape.width), reach, strict=True)
     )
     if top == bottom and left == right:
         return None, (top, left)

@@ -197,7 +197,7 @@ def _start_residuals_at_zero(module: GraphModule) -> None:
     for operator in graph.operators:
         if isinstance(operator, Add):
             last = graph.operators[operator.inputs[0] - len(graph.inputs)]
-            if isinstance(last, Convolution) and last.batch_norm:
+            if isinstance(last, Convolution) and last.affine == "batch-norm":
                 parameters = dict(module.get_submodule(last.name).named_parameters())
                 torch.nn.init.zeros_(parameters["norm.weight"])
 

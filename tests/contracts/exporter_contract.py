@@ -26,7 +26,7 @@ from exporters.errors import WeightsError
 from exporters.exporter import Exporter
 from exporters.model_file import read_labels, read_operators
 from exporters.weights import random_weights
-from networks.graph import Activation, Graph, Shape
+from networks.graph import Activation, Graph, GraphBuilder, Shape
 from networks.layers import (
     Bottleneck,
     Classifier,
@@ -47,18 +47,25 @@ LAYER = Bottleneck(
 
 @dataclass(frozen=True)
 class Run:
-    """What LiteRT made of a model: its output, and whether XNNPACK took the graph whole."""
+    """What LiteRT made of a model: its outputs, and whether XNNPACK took the graph whole."""
 
-    output: npt.NDArray[np.float32]
+    outputs: tuple[npt.NDArray[np.float32], ...]
     is_one_delegate: bool
 
+    @property
+    def output(self) -> npt.NDArray[np.float32]:
+        """The only output."""
+        (output,) = self.outputs
+        return output
 
-def run_model(data: bytes, image: npt.NDArray[np.float32]) -> Run:
-    """Run a model on one NHWC image, one thread."""
+
+def run_model(data: bytes, *images: npt.NDArray[np.float32]) -> Run:
+    """Run a model on one NHWC image an input, one thread."""
     interpreter = Interpreter(model_content=data, num_threads=1)
     interpreter.allocate_tensors()
-    (source,), (sink,) = interpreter.get_input_details(), interpreter.get_output_details()
-    interpreter.set_tensor(source["index"], image)
+    sinks = [sink["index"] for sink in interpreter.get_output_details()]
+    for source, image in zip(interpreter.get_input_details(), images, strict=True):
+        interpreter.set_tensor(source["index"], image)
     interpreter.invoke()
     operators: list[dict[str, Any]] = interpreter._get_ops_details()
     delegates = [o for o in operators if o["op_name"] == "DELEGATE"]
@@ -66,9 +73,9 @@ def run_model(data: bytes, image: npt.NDArray[np.float32]) -> Run:
     is_whole = (
         len(delegates) == 1
         and not written & {int(t) for t in delegates[0]["inputs"]}
-        and [int(t) for t in delegates[0]["outputs"]] == [sink["index"]]
+        and sorted(int(t) for t in delegates[0]["outputs"]) == sorted(sinks)
     )
-    return Run(interpreter.get_tensor(sink["index"]).copy(), is_whole)
+    return Run(tuple(interpreter.get_tensor(sink).copy() for sink in sinks), is_whole)
 
 
 def trained_like(graph: Graph, seed: int = 0) -> GraphModule:
@@ -86,7 +93,7 @@ def trained_like(graph: Graph, seed: int = 0) -> GraphModule:
             torch.nn.init.normal_(part.bias, std=0.2)
     module.train()
     with torch.no_grad():
-        module(torch.randn(8, *_nchw(graph.inputs[0])))
+        module.outputs(*(torch.randn(8, *_nchw(shape)) for shape in graph.inputs))
     return module.eval()
 
 
@@ -144,6 +151,69 @@ def mnasnet_layers() -> list[Layer]:
     return found
 
 
+def operator_graphs() -> dict[str, Graph]:
+    """What NASNet's cells need beyond MnasNet's layers, on odd and even images."""
+    found: dict[str, Graph] = {}
+    for size in (7, 8):
+        image, other = Shape(size, size, 4), Shape(size, size, 3)
+        for kernel, stride in product((3, 5, 7), (1, 2)):
+            for pool in (GraphBuilder.max_pool, GraphBuilder.average_pool):
+                graph = GraphBuilder(image)
+                pool(graph, 0, kernel=kernel, stride=stride)
+                found[f"{pool.__name__} {kernel} stride {stride} of {size}"] = graph.build()
+        for length, stride in product((3, 7), (1, 2)):
+            graph = GraphBuilder(image)
+            flat = graph.convolution(
+                0, 6, name="flat", kernel=(1, length), stride=stride, activation="relu"
+            )
+            graph.convolution(flat, 6, name="tall", kernel=(length, 1))
+            found[f"1x{length} then {length}x1 stride {stride} of {size}"] = graph.build()
+        for depthwise in (False, True):
+            graph = GraphBuilder(image)
+            graph.convolution(
+                0, 4 if depthwise else 6, name="dilated", kernel=3, dilation=2, depthwise=depthwise
+            )
+            found[f"dilated depthwise={depthwise} of {size}"] = graph.build()
+        graph = GraphBuilder(image)
+        graph.convolution(0, 6, name="stem", kernel=3, stride=2, padding="valid")
+        found[f"valid of {size}"] = graph.build()
+
+        graph = GraphBuilder(image)
+        value = graph.activate(0, "relu")
+        repeats: list[tuple[str, Activation]] = [("a", "relu"), ("b", "linear")]
+        for part, activation in repeats:
+            value = graph.convolution(
+                value, 4, name=f"{part}_depthwise", kernel=5, depthwise=True, affine="none"
+            )
+            value = graph.convolution(value, 4, name=f"{part}_pointwise", activation=activation)
+        graph.add(value, 0)
+        found[f"separable twice plus identity of {size}"] = graph.build()
+
+        graph = GraphBuilder(image)
+        value = graph.activate(0, "relu")
+        graph.concatenate(
+            graph.convolution(value, 3, name="even", stride=2),
+            graph.convolution(graph.shift(value), 3, name="odd", stride=2),
+        )
+        found[f"factorized reduction of {size}"] = graph.build()
+
+        graph = GraphBuilder(image, other)
+        left = graph.convolution(0, 5, name="left")
+        right = graph.convolution(1, 5, name="right", kernel=3)
+        graph.concatenate(graph.add(left, right), left, 1)
+        found[f"two inputs of {size}"] = graph.build()
+
+        graph = GraphBuilder(image, other)
+        left = graph.convolution(0, 5, name="left", kernel=3)
+        right = graph.average_pool(1, kernel=3)
+        logits = graph.dense(graph.global_average(right), 7, name="logits")
+        found[f"three outputs of {size}"] = graph.build(logits, left, right)
+    return found
+
+
+OPERATOR_GRAPHS = operator_graphs()
+
+
 class ExporterContract:
     """What every exporter promises. Subclasses say how one is made."""
 
@@ -161,6 +231,10 @@ class ExporterContract:
     @given(layers(), st.integers(0, 9))
     def test_any_layer_equals_torch(self, layer: Layer, seed: int) -> None:
         assert self._error(lower_layer(layer), seed) < 1e-5
+
+    @pytest.mark.parametrize("graph", OPERATOR_GRAPHS.values(), ids=list(OPERATOR_GRAPHS))
+    def test_every_operator_of_cells_is_one_delegate_and_equals_torch(self, graph: Graph) -> None:
+        assert self._error(graph) < 1e-5
 
     @pytest.mark.parametrize("name", PUBLISHED)
     def test_published_networks_are_one_delegate_and_equal_torch(self, name: str) -> None:
@@ -243,16 +317,20 @@ class ExporterContract:
         return self.make_exporter().export(graph, random_weights(graph), labels=labels)
 
     def _error(self, graph: Graph, seed: int = 0) -> float:
-        """Return the largest difference from torch, over the output's scale where that is > 1."""
+        """Return the largest difference from torch, over an output's scale where that is > 1."""
         module = trained_like(graph, seed)
-        image = random_image(graph.inputs[0], seed)
-        run = run_model(self.make_exporter().export(graph, folded_weights(module)), image)
+        images = [random_image(shape, seed + i) for i, shape in enumerate(graph.inputs)]
+        run = run_model(self.make_exporter().export(graph, folded_weights(module)), *images)
         assert run.is_one_delegate
         with torch.no_grad():
-            expected = module(torch.from_numpy(image).permute(0, 3, 1, 2)).numpy()
-        found = run.output.transpose(0, 3, 1, 2) if run.output.ndim == 4 else run.output
-        difference = np.abs(found.reshape(expected.shape) - expected).max()
-        return float(difference / max(1.0, np.abs(expected).max()))
+            outputs = module.outputs(*(torch.from_numpy(i).permute(0, 3, 1, 2) for i in images))
+        return max(map(_difference, run.outputs, (output.numpy() for output in outputs)))
+
+
+def _difference(nhwc: npt.NDArray[np.float32], expected: npt.NDArray[np.float32]) -> float:
+    found = nhwc.transpose(0, 3, 1, 2) if nhwc.ndim == 4 else nhwc
+    difference = np.abs(found.reshape(expected.shape) - expected).max()
+    return float(difference / max(1.0, np.abs(expected).max()))
 
 
 def _nchw(shape: Shape) -> tuple[int, int, int]:

@@ -60,6 +60,6 @@ def test_an_operator_that_tflite_lacks_is_named() -> None:
 
     shape = Shape(2, 2, 2)
     with pytest.raises(UnsupportedOperator, match="Sort"):
-        DirectExporter().export(Graph((shape,), (Sort((0,), shape),)), {})
+        DirectExporter().export(Graph((shape,), (Sort((0,), shape),), (1,)), {})
     with pytest.raises(UnsupportedOperator, match="without operators"):
-        DirectExporter().export(Graph((shape,), ()), {})
+        DirectExporter().export(Graph((shape,), (), (0,)), {})

@@ -42,7 +42,7 @@ def count_like_the_data(network: Network) -> float:
     for operator in graph.operators:
         shape = operator.shape
         outputs = shape.height * shape.width * shape.channels
-        if isinstance(operator, Convolution) and operator.batch_norm:
+        if isinstance(operator, Convolution) and operator.affine == "batch-norm":
             extra += 4 * outputs
         if isinstance(operator, GlobalAverage):
             source = graph.shape(operator.inputs[0])
