@@ -3,6 +3,8 @@
 * ExportError
   x WeightsError          kernel or bias missing, of another shape, or not finite: fix the weights
   x UnsupportedOperator   the exporter cannot express it: choose another exporter or network
+  x CalibrationError      calibration images that are none, of another shape, or not finite
+  x MissingExtra          an optional dependency is not installed: install the extra it names
   x DamagedModel          the bytes are not a whole .tflite model: export again
   x WriteFailed           the path cannot be written, the disk is full: nothing was left behind
 """
@@ -20,6 +22,14 @@ class WeightsError(ExportError):
 
 class UnsupportedOperator(ExportError):
     """An operator that this exporter cannot express; names it."""
+
+
+class CalibrationError(ExportError):
+    """Calibration images that do not fit the graph; names the input, expected and found."""
+
+
+class MissingExtra(ExportError):
+    """An optional dependency is not installed; names the extra to install."""
 
 
 class DamagedModel(ExportError):
