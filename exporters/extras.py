@@ -21,5 +21,6 @@ def require_extra(extra: str, *modules: str) -> tuple[ModuleType, ...]:
         return tuple(importlib.import_module(module) for module in modules)
     except ImportError as error:
         raise MissingExtra(
-            f"expected the extra {extra!r}, found: {error}; install it: pip install 'hilnas[{extra}]'"
+            f"expected the extra {extra!r}, found: {error};"
+            f" install it: pip install 'hilnas[{extra}]'"
         ) from error
