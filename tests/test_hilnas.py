@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner, Result
 
-from hilnas import app, columns, parse_duration
+from hilnas import app
+from hilnas.console import columns, parse_duration
 
 ROOT = Path(__file__).parent.parent
 
@@ -116,8 +117,8 @@ def test_durations(text: str, seconds: float) -> None:
 
 def test_a_terminal_gets_a_bar_with_rate_and_time_left() -> None:
     program = (
-        "import time, hilnas\n"
-        "with hilnas.progress_bar() as update:\n"
+        "import time\nfrom hilnas.console import progress_bar\n"
+        "with progress_bar() as update:\n"
         "    for i in range(9): update(i, 10, 'climbing'); time.sleep(0.1)\n"
         "    update(1, 5, 'another step')\n"
     )

@@ -1,0 +1,26 @@
+"""The front door: parses, wires real parts together, renders, maps errors to exit codes.
+
+Only this package prints, exits, or reads the environment. Each verb's work is a function elsewhere
+that returns a frozen result; a notebook can call the same function. Heavy imports happen inside
+the verb that needs them.
+
+    console     what verbs share: exit codes, printing, progress, common options
+    exporting   export
+    measuring   devices, profile, measure
+    tables      table show | predict | validate
+    searching   search, report, demo
+"""
+
+from __future__ import annotations
+
+import sys
+
+from hilnas import exporting, measuring, searching, tables
+from hilnas.console import DEBUG, app
+
+__all__ = ["app", "exporting", "main", "measuring", "searching", "tables"]
+
+
+def main() -> None:
+    """Run the command line; installed as ``hilnas``."""
+    app(args=[argument for argument in sys.argv[1:] if argument != DEBUG])

@@ -1,0 +1,5 @@
+"""``python -m hilnas``."""
+
+from hilnas import main
+
+main()
