@@ -22,6 +22,7 @@ from flatbuffers.builder import Builder
 
 from exporters.errors import UnsupportedOperator
 from exporters.model_file import FILE_IDENTIFIER, METADATA_NAME
+from exporters.relabel import AlignedBuffer
 from exporters.weights import Weights, check_weights
 from networks.graph import (
     Activate,
@@ -43,7 +44,6 @@ from networks.graph import (
 )
 
 _SCHEMA_VERSION = 3
-_ALIGNMENT = 16
 _FUSED: Mapping[Activation, int] = {
     "linear": schema.ActivationFunctionType.NONE,
     "relu": schema.ActivationFunctionType.RELU,
@@ -90,22 +90,6 @@ class _Packs(Protocol):
     """What the schema's object API asks of a part: to write itself and say where."""
 
     def Pack(self, builder: Builder) -> int: ...  # noqa: N802
-
-
-class _AlignedBuffer:
-    """A buffer whose data starts at a multiple of 16 bytes and is copied once."""
-
-    def __init__(self, data: npt.NDArray[Any]) -> None:
-        self.data = np.ascontiguousarray(data).reshape(-1).view(np.uint8)
-
-    def Pack(self, builder: Builder) -> int:  # noqa: N802
-        builder.StartVector(1, self.data.size, _ALIGNMENT)
-        builder.head -= self.data.size
-        np.frombuffer(builder.Bytes, np.uint8, self.data.size, builder.head)[:] = self.data
-        data = builder.EndVector()
-        schema.BufferStart(builder)
-        schema.BufferAddData(builder, data)
-        return int(schema.BufferEnd(builder))
 
 
 class _Model:
@@ -240,7 +224,7 @@ class _Model:
         ]
 
     def constant(self, name: str, data: npt.NDArray[Any]) -> int:
-        self.buffers.append(_AlignedBuffer(data))
+        self.buffers.append(AlignedBuffer(data))
         return self.tensor(name, list(data.shape), data.dtype, buffer=len(self.buffers) - 1)
 
     def tensor(
@@ -277,7 +261,7 @@ class _Model:
             name = "logits" if len(self.tensors[output].shape) == 2 else "features"
             self.tensors[output].name = _numbered(name, number, len(outputs))
         text = json.dumps(provenance, sort_keys=True).encode()
-        self.buffers.append(_AlignedBuffer(np.frombuffer(text, np.uint8)))
+        self.buffers.append(AlignedBuffer(np.frombuffer(text, np.uint8)))
         model = schema.ModelT(
             version=_SCHEMA_VERSION,
             description=description,
@@ -305,7 +289,7 @@ class _Model:
             ],
             metadata=[schema.MetadataT(name=METADATA_NAME, buffer=len(self.buffers) - 1)],
         )
-        data_bytes = sum(b.data.size + 64 for b in self.buffers if isinstance(b, _AlignedBuffer))
+        data_bytes = sum(b.data.size + 64 for b in self.buffers if isinstance(b, AlignedBuffer))
         builder = Builder(data_bytes + 512 * len(self.tensors) + 4096)
         builder.Finish(model.Pack(builder), file_identifier=FILE_IDENTIFIER)
         return bytes(memoryview(builder.Bytes)[builder.Head() :])
