@@ -13,7 +13,7 @@ import time
 from pathlib import Path
 
 from benchmarks.claim import print_claim
-from exporters.exporter import export_layers
+from exporters.layer_files import export_layers
 from networks.spaces import make_space
 
 TARGET_MS = 6.0

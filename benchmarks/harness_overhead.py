@@ -20,7 +20,7 @@ from benchmarks.claim import print_claim
 from device_agents.floor import reference_pace_ns, summarize
 from device_agents.local import STATISTIC, LocalAgent
 from device_agents.measurement import DEFAULT_PLAN, ModelFile, ResidentPlan, Visit
-from exporters.exporter import export_layers
+from exporters.layer_files import export_layers
 from networks.spaces import make_space
 
 TARGET_OVERHEAD_MS = 0.3

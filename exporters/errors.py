@@ -6,6 +6,7 @@
   x CalibrationError      calibration images that are none, of another shape, or not finite
   x MissingExtra          an optional dependency is not installed: install the extra it names
   x DamagedModel          the bytes are not a whole .tflite model: export again
+  x DamagedPack           a pack without its manifest, or the two do not agree: export it again
   x WriteFailed           the path cannot be written, the disk is full: nothing was left behind
 """
 
@@ -34,6 +35,10 @@ class MissingExtra(ExportError):
 
 class DamagedModel(ExportError):
     """Bytes that are not a whole .tflite model; says what was found."""
+
+
+class DamagedPack(ExportError):
+    """A pack whose layers cannot be told apart, or whose manifest is not that of its model."""
 
 
 class WriteFailed(ExportError):

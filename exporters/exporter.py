@@ -5,14 +5,12 @@ layer or network --graph--> Exporter.export(graph, weights) --bytes--> ExportedM
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
 from exporters.direct import DirectExporter
-from exporters.errors import WriteFailed
 from exporters.model_file import read_operators, write_model
 from exporters.weights import Weights, random_weights
 from networks.graph import Graph
@@ -98,36 +96,16 @@ def export_layer(
     )
 
 
-def export_layers(
-    layers: Iterable[Layer],
-    directory: Path,
-    *,
-    seed: int = 0,
-    exporter: Exporter | None = None,
-) -> Iterator[tuple[Layer, ExportedModel]]:
-    """Export each layer with random weights and yield it with its model, one at a time.
-
-    A layer's file name and bytes depend on its key, the seed and the exporter alone, and a file
-    that is there already is kept: an export that was interrupted goes on where it stopped.
-
-    Raises:
-        ExportError: the directory or a file in it cannot be written.
-    """
-    exporter = exporter or DirectExporter()
-    try:
-        directory.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise WriteFailed(f"cannot make the folder {directory}: {error.strerror}") from error
-    for layer in layers:
-        yield (
-            layer,
-            export_layer(layer, directory / layer_file_name(layer), seed=seed, exporter=exporter),
-        )
-
-
-def layer_file_name(layer: Layer) -> str:
-    """Return the name of a layer's file: the head of its key's sha256."""
-    return f"{hashlib.sha256(layer.key.encode()).hexdigest()[:20]}.tflite"
+def describe_model(graph: Graph, path: Path, data: bytes, sha256: str) -> ExportedModel:
+    """Return what the model of ``graph``, whose bytes are ``data``, is on disk."""
+    return ExportedModel(
+        path=path,
+        sha256=sha256,
+        params=count_params(graph),
+        madds=count_madds(graph),
+        operators=read_operators(data),
+        size_bytes=len(data),
+    )
 
 
 def _export(
@@ -143,11 +121,4 @@ def _export(
     if weights is None:
         weights, labels = random_weights(graph, seed), {**labels, "weights": f"random {seed}"}
     data = exporter.export(graph, weights, labels=labels)
-    return ExportedModel(
-        path=path,
-        sha256=write_model(path, data, sync=sync),
-        params=count_params(graph),
-        madds=count_madds(graph),
-        operators=read_operators(data),
-        size_bytes=len(data),
-    )
+    return describe_model(graph, path, data, write_model(path, data, sync=sync))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import struct
 import tempfile
 from collections.abc import Mapping
@@ -42,6 +43,21 @@ def write_model(path: Path, data: bytes, *, sync: bool = True) -> str:
             f"cannot write {path} ({len(data)} bytes): {error.strerror}; nothing was left behind"
         ) from error
     return hashlib.sha256(data).hexdigest()
+
+
+def prepare_folder(directory: Path) -> None:
+    """Make a folder of models, and clear it of what a killed `write_model` left half-written.
+
+    Raises:
+        WriteFailed: it cannot be made or read.
+    """
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        for path in directory.iterdir():
+            if _TEMPORARY.fullmatch(path.name):
+                path.unlink(missing_ok=True)
+    except OSError as error:
+        raise WriteFailed(f"cannot make the folder {directory}: {error.strerror}") from error
 
 
 def read_model(path: Path) -> tuple[bytes, str]:
@@ -122,12 +138,16 @@ def _parse(data: bytes) -> schema.Model:
     return model
 
 
+# What `_replace` calls a file that is not whole yet
+_TEMPORARY = re.compile(r"\..+\.[a-z0-9_]{8}\.part")
+
+
 def _holds(path: Path, data: bytes) -> bool:
     return path.is_file() and path.stat().st_size == len(data) and path.read_bytes() == data
 
 
 def _replace(path: Path, data: bytes, *, sync: bool) -> None:
-    descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    descriptor, name = tempfile.mkstemp(".part", f".{path.name}.", path.parent)
     temporary = Path(name)
     try:
         with os.fdopen(descriptor, "wb") as file:

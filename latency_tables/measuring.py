@@ -16,7 +16,8 @@ from device_agents.measurement import (
     ResidentPlan,
     Visit,
 )
-from exporters.exporter import Exporter, export_layers, export_network
+from exporters.exporter import Exporter, export_network
+from exporters.layer_files import export_layers
 from latency_tables.errors import NotMeasured
 from latency_tables.journal import JournalWriter, Model, Purpose
 from networks.block_strings import format_network

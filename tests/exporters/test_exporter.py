@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 from exporters.errors import DamagedModel, ExportError, WriteFailed
-from exporters.exporter import export_layer, export_layers, export_network, layer_file_name
+from exporters.exporter import export_layer, export_network
+from exporters.layer_files import layer_file_name
 from exporters.model_file import read_labels, read_operators, write_model
 from networks.graph import Shape
 from networks.layers import Conv, Layer, Separable
@@ -38,30 +39,6 @@ def test_a_network_on_disk_has_the_counts_of_the_network(tmp_path: Path) -> None
     assert read_labels(data)["weights"] == "random 0"
 
 
-def test_layers_stream_and_an_interrupted_export_goes_on(tmp_path: Path) -> None:
-    stream = export_layers(SMALL, tmp_path / "layers", seed=5)
-    _, first = next(stream)
-    assert [p.name for p in (tmp_path / "layers").iterdir()] == [layer_file_name(SMALL[0])]
-    written_ns = first.path.stat().st_mtime_ns
-    inode = first.path.stat().st_ino
-
-    models = [model for _, model in export_layers(SMALL, tmp_path / "layers", seed=5)]
-
-    assert models[0] == first
-    assert (first.path.stat().st_mtime_ns, first.path.stat().st_ino) == (written_ns, inode)
-    assert [layer for layer, _ in export_layers(SMALL, tmp_path / "layers", seed=5)] == SMALL
-    assert len(list((tmp_path / "layers").iterdir())) == len(SMALL)
-
-
-def test_a_damaged_layer_file_is_written_again(tmp_path: Path) -> None:
-    ((_, model),) = export_layers([LAYER], tmp_path)
-    data = model.path.read_bytes()
-    model.path.write_bytes(data[:-1] + b"?")
-    ((_, again),) = export_layers([LAYER], tmp_path)
-    assert again == model
-    assert model.path.read_bytes() == data
-
-
 def test_the_seed_changes_the_weights_and_the_name_only_by_key(tmp_path: Path) -> None:
     one, two = (export_layer(LAYER, tmp_path / f"{seed}.tflite", seed=seed) for seed in (1, 2))
     assert one.sha256 != two.sha256
@@ -72,9 +49,6 @@ def test_the_seed_changes_the_weights_and_the_name_only_by_key(tmp_path: Path) -
 def test_a_folder_that_cannot_be_written_is_one_error(tmp_path: Path) -> None:
     with pytest.raises(WriteFailed, match=r"missing/model\.tflite"):
         export_layer(LAYER, tmp_path / "missing" / "model.tflite")
-    (tmp_path / "file").write_text("")
-    with pytest.raises(WriteFailed, match="file/layers"):
-        list(export_layers(SMALL, tmp_path / "file" / "layers"))
 
 
 def test_exporting_never_imports_torch() -> None:
