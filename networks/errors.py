@@ -4,7 +4,10 @@
   x ShapeError          layers that do not connect, or sizes that cannot be (expected and found)
   x UnknownName         no network or space of that name (with the nearest names)
   x BlockStringError    the text is not a block string (the text and the position)
+    x CellStringError   the text is not a cell string
   x LayerKeyError       the text is not a layer key
+  x CellError           a cell whose blocks or states do not connect
+  x NotAChain           a network of cells where only a chain of layers will do
   x GenotypeError       not a genotype of this space, or a network outside it
 """
 
@@ -12,6 +15,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
+from typing import ClassVar
 
 
 class NetworkError(ValueError):
@@ -39,12 +43,28 @@ def suggest(name: str, known: Iterable[str]) -> str:
 class BlockStringError(NetworkError):
     """The text is not a block string; nothing in it is skipped or guessed."""
 
+    what: ClassVar[str] = "block string"
+
     def __init__(self, text: str, position: int, expected: str) -> None:
         found = repr(text[position : position + 16]) if position < len(text) else "the end"
         super().__init__(
-            f"block string: expected {expected} at character {position}, found {found} in {text!r}"
+            f"{self.what}: expected {expected} at character {position}, found {found} in {text!r}"
         )
         self.text, self.position = text, position
+
+
+class CellStringError(BlockStringError):
+    """The text is not a cell string; as with block strings, nothing is skipped or guessed."""
+
+    what = "cell string"
+
+
+class CellError(NetworkError):
+    """A cell whose blocks or states do not connect: names the block and the states it may use."""
+
+
+class NotAChain(NetworkError):
+    """A network of cells, where a latency table or a search space needs a chain of layers."""
 
 
 class LayerKeyError(NetworkError):

@@ -175,6 +175,9 @@ class Graph:
 class GraphBuilder:
     """Appends operators and hands back the numbers of their outputs.
 
+    What equals an earlier operator is not computed again: the ReLU of one value, which has no
+    parameters, is one operator for all who read it.
+
     ``prefix`` goes before the name of every parameter: a network sets it to ``"3."`` for its
     fourth layer, a layer on its own leaves it empty.
     """
@@ -183,6 +186,7 @@ class GraphBuilder:
         self.prefix = ""
         self._inputs = inputs
         self._operators: list[Operator] = []
+        self._outputs: dict[Operator, int] = {}
 
     def build(self, *outputs: int) -> Graph:
         """Return the graph of what was appended so far; its output is the last value by default."""
@@ -269,7 +273,12 @@ class GraphBuilder:
         return self._append(Multiply((value, gate), self.shape(value)))
 
     def concatenate(self, *values: int) -> int:
-        """Append the values joined along their channels; of a single value, append nothing."""
+        """Append the values joined along their channels; of a single value, append nothing.
+
+        XNNPACK joins five values at most: of more, those from the fifth on are joined first.
+        """
+        if len(values) > 5:
+            return self.concatenate(*values[:4], self.concatenate(*values[4:]))
         first, *others = map(self.shape, values)
         for shape in others:
             if (shape.height, shape.width) != (first.height, first.width):
@@ -288,8 +297,10 @@ class GraphBuilder:
         return self._append(Activate((value,), self.shape(value), function))
 
     def _append(self, operator: Operator) -> int:
-        self._operators.append(operator)
-        return len(self._inputs) + len(self._operators) - 1
+        if operator not in self._outputs:
+            self._operators.append(operator)
+            self._outputs[operator] = len(self._inputs) + len(self._operators) - 1
+        return self._outputs[operator]
 
 
 def _split(activation: Activation) -> tuple[Activation, bool]:

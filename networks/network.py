@@ -1,4 +1,4 @@
-"""Network: a chain of layers, with its graph and its counts.
+"""Network: a chain of layers, with the graph and the counts that all networks have.
 
 Counts follow the field: MAdds are multiply-adds of convolutions and dense operators (MnasNet
 A1 at 224 pixels: 311.6 million); parameters are weights, biases, and batch norm's scale and
@@ -8,6 +8,7 @@ shift. Both are sums over operators, so a network's are the sums of its layers'.
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 
 from networks.errors import ShapeError
@@ -15,8 +16,38 @@ from networks.graph import Convolution, Dense, Graph, GraphBuilder, Operator, Sh
 from networks.layers import Layer
 
 
+class ImageNetwork(ABC):
+    """What computes logits from an image, whatever it is made of."""
+
+    __slots__ = ()
+
+    @property
+    @abstractmethod
+    def input(self) -> Shape:
+        """Shape of the image."""
+
+    @property
+    @abstractmethod
+    def output(self) -> Shape:
+        """Shape of the result."""
+
+    @abstractmethod
+    def graph(self) -> Graph:
+        """Return its operators."""
+
+    @property
+    def params(self) -> int:
+        """Number of trainable parameters."""
+        return count_params(self.graph())
+
+    @property
+    def madds(self) -> int:
+        """Multiply-adds of one image."""
+        return count_madds(self.graph())
+
+
 @dataclass(frozen=True, slots=True)
-class Network:
+class Network(ImageNetwork):
     """Layers in order, each reading the one before; two networks of equal layers are equal."""
 
     layers: tuple[Layer, ...]
@@ -48,16 +79,6 @@ class Network:
             builder.prefix = f"{index}."
             value = layer.lower(builder, value)
         return builder.build()
-
-    @property
-    def params(self) -> int:
-        """Number of trainable parameters."""
-        return count_params(self.graph())
-
-    @property
-    def madds(self) -> int:
-        """Multiply-adds of one image."""
-        return count_madds(self.graph())
 
 
 def count_params(graph: Graph) -> int:
