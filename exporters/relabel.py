@@ -28,30 +28,35 @@ def relabel(
     data: bytes,
     *,
     labels: Mapping[str, str],
-    inputs: Sequence[str],
-    outputs: Sequence[str],
+    inputs: Sequence[str] | Mapping[str, str],
+    outputs: Sequence[str] | Mapping[str, str],
     description: str,
 ) -> bytes:
     """Return the same model under other names; equal arguments give equal bytes.
 
+    ``inputs`` and ``outputs`` are names in the model's own order or, from a converter that keeps
+    none, a new name for each name in its signature, in the order that they should have.
+
     Args:
         labels: replace all metadata; `exporters.model_file.read_labels` reads them back.
-        inputs: names of the model's inputs, in its order, in its only signature too.
-        outputs: names of its outputs, in its order.
+        inputs: become the names of the tensors and those in the only signature.
+        outputs: as ``inputs``.
         description: replaces the model's.
 
     Raises:
-        DamagedModel: the bytes are not a whole model, or its inputs or outputs are not as many.
+        DamagedModel: the bytes are not a whole model, or it has other inputs or outputs.
     """
     read_operators(data)
     model = schema.ModelT.InitFromPackedBuf(data, 0)
     model.description = description
-    graph = model.subgraphs[0]
+    graph, old = model.subgraphs[0], (model.signatureDefs or [schema.SignatureDefT()])[0]
+    graph.inputs = _ordered(graph.inputs, old.inputs, inputs, "inputs")
+    graph.outputs = _ordered(graph.outputs, old.outputs, outputs, "outputs")
     model.signatureDefs = [
         schema.SignatureDefT(
             signatureKey=SIGNATURE,
-            inputs=_renamed(graph, graph.inputs, inputs, "inputs"),
-            outputs=_renamed(graph, graph.outputs, outputs, "outputs"),
+            inputs=_renamed(graph, graph.inputs, inputs),
+            outputs=_renamed(graph, graph.outputs, outputs),
             subgraphIndex=0,
         )
     ]
@@ -83,16 +88,32 @@ class AlignedBuffer:
         return int(schema.BufferEnd(builder))
 
 
-def _renamed(graph: Any, tensors: Sequence[int], names: Sequence[str], what: str) -> list[Any]:
-    """Rename the tensors and return the signature's entries for them."""
+def _ordered(
+    tensors: Sequence[int],
+    signature: Sequence[Any] | None,
+    names: Sequence[str] | Mapping[str, str],
+    what: str,
+) -> list[int]:
+    """Return the tensors in the order of ``names``."""
+    found = {entry.name.decode(): entry.tensorIndex for entry in signature or ()}
+    if isinstance(names, Mapping) and found.keys() != names.keys():
+        raise DamagedModel(f"expected a model of {what} {sorted(names)}, found {sorted(found)}")
     if len(tensors) != len(names):
         raise DamagedModel(f"expected a model of {what} {list(names)}, found {len(tensors)} {what}")
-    for tensor, name in zip(tensors, names, strict=True):
+    return [found[name] for name in names] if isinstance(names, Mapping) else list(tensors)
+
+
+def _renamed(
+    graph: Any, tensors: Sequence[int], names: Sequence[str] | Mapping[str, str]
+) -> list[Any]:
+    """Rename the tensors and return the signature's entries for them."""
+    entries = []
+    for tensor, name in zip(
+        tensors, names.values() if isinstance(names, Mapping) else names, strict=True
+    ):
         graph.tensors[tensor].name = name
-    return [
-        schema.TensorMapT(name=name, tensorIndex=tensor)
-        for tensor, name in zip(tensors, names, strict=True)
-    ]
+        entries.append(schema.TensorMapT(name=name, tensorIndex=tensor))
+    return entries
 
 
 def _only_used_buffers(model: Any) -> list[Any]:

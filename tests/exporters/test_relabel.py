@@ -71,6 +71,28 @@ def test_the_same_names_give_the_same_bytes_whatever_the_model_said_before() -> 
     assert b"o" * 99 not in two
 
 
+def test_names_of_the_signature_put_inputs_and_outputs_into_their_order() -> None:
+    data = exported(THREE_OUTPUTS)
+    swapped = relabel(
+        data,
+        labels={},
+        inputs={"image_1": "first", "image_0": "second"},
+        outputs={"features_2": "x", "logits_0": "y", "features_1": "z"},
+        description="",
+    )
+    interpreter = Interpreter(model_content=swapped)
+    assert [d["name"] for d in interpreter.get_input_details()] == ["first", "second"]
+    assert [d["name"] for d in interpreter.get_output_details()] == ["x", "y", "z"]
+    images = [random_image(shape, seed) for seed, shape in enumerate(THREE_OUTPUTS.inputs)]
+    logits, left, right = run_model(data, *images).outputs
+    for one, other in zip(
+        run_model(swapped, *reversed(images)).outputs, (right, logits, left), strict=True
+    ):
+        np.testing.assert_array_equal(one, other)
+    with pytest.raises(DamagedModel, match=r"inputs \['args_0'\], found \['image_0', 'image_1'\]"):
+        relabel(data, labels={}, inputs={"args_0": "x"}, outputs=["y"], description="")
+
+
 def test_data_is_aligned_and_buffers_without_a_reader_are_dropped() -> None:
     data = exported(lower_layer(LAYER))
     named = relabel(data, labels={}, inputs=["x"], outputs=["y"], description="")
