@@ -1,8 +1,9 @@
-"""DirectExporter: writes the float32 flatbuffer of a graph itself, about a millisecond a layer.
+"""DirectExporter: writes the flatbuffer of a graph itself, about a millisecond a layer.
 
 One TFLite operator an operator of the graph, activations fused, but two for a hard-sigmoid (ADD
-with a fused RELU6 and MUL) and for a shift (PAD and STRIDED_SLICE). The result is one whole-graph
-XNNPACK delegate.
+with a fused RELU6 and MUL) and for a shift (PAD and STRIDED_SLICE). With float16 weights, a
+DEQUANTIZE before each kernel and bias, which the runtime does once, when it loads the model: it
+computes in float32. The result is one whole-graph XNNPACK delegate.
 
 History of ``version``, which changes whenever the same graph and weights give other bytes:
 
@@ -13,14 +14,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import numpy as np
 import numpy.typing as npt
 from ai_edge_litert import schema_py_generated as schema
 from flatbuffers.builder import Builder
 
-from exporters.errors import UnsupportedOperator
+from exporters.errors import UnsupportedOperator, WeightsError
 from exporters.model_file import FILE_IDENTIFIER, METADATA_NAME
 from exporters.relabel import AlignedBuffer
 from exporters.weights import Weights, check_weights
@@ -49,6 +50,11 @@ _FUSED: Mapping[Activation, int] = {
     "relu": schema.ActivationFunctionType.RELU,
     "relu6": schema.ActivationFunctionType.RELU6,
 }
+_TENSOR_TYPES = {
+    np.dtype(np.float32): schema.TensorType.FLOAT32,
+    np.dtype(np.float16): schema.TensorType.FLOAT16,
+    np.dtype(np.int32): schema.TensorType.INT32,
+}
 _PADDING: Mapping[Padding, int] = {"same": schema.Padding.SAME, "valid": schema.Padding.VALID}
 _ALONE: Mapping[Function, str] = {
     "relu": "RELU",
@@ -58,10 +64,13 @@ _ALONE: Mapping[Function, str] = {
 
 
 class DirectExporter:
-    """The production exporter: float32, batch 1, no TensorFlow."""
+    """The production exporter: float32 or float16 weights, batch 1, no TensorFlow."""
 
-    name = "direct-float32"
     version = "1"
+
+    def __init__(self, precision: Literal["float32", "float16"] = "float32") -> None:
+        self.name = f"direct-{precision}"
+        self._kind = np.dtype(precision)
 
     def export(
         self, graph: Graph, weights: Weights, *, labels: Mapping[str, str] | None = None
@@ -75,13 +84,11 @@ class DirectExporter:
             labels: travel in the model's metadata, beside this exporter's name and version.
 
         Raises:
-            WeightsError: the weights do not fit the graph or are not finite.
+            WeightsError: the weights do not fit the graph, are not finite, or are beyond the
+                range of float16 weights.
             UnsupportedOperator: TFLite has no such operator.
         """
-        check_weights(graph, weights)
-        model = _Model(graph, weights)
-        for index, operator in enumerate(graph.operators):
-            model.append(operator, len(graph.inputs) + index)
+        model = ModelWriter(graph, weights, weights_kind=self._kind)
         provenance = {**(labels or {}), "exporter": self.name, "exporter_version": self.version}
         return model.finish(f"hilnas {self.name} {self.version}", provenance)
 
@@ -92,11 +99,21 @@ class _Packs(Protocol):
     def Pack(self, builder: Builder) -> int: ...  # noqa: N802
 
 
-class _Model:
-    """The model being written: its tensors, their data, and its operators so far."""
+class ModelWriter:
+    """The model being written: its tensors, their data, and its operators so far.
 
-    def __init__(self, graph: Graph, weights: Weights) -> None:
-        self.graph, self.weights = graph, weights
+    Args:
+        weights_kind: float32, or float16 with a DEQUANTIZE behind each kernel and bias.
+
+    Raises:
+        WeightsError, UnsupportedOperator: see `DirectExporter.export`.
+    """
+
+    def __init__(
+        self, graph: Graph, weights: Weights, *, weights_kind: npt.DTypeLike = np.float32
+    ) -> None:
+        check_weights(graph, weights)
+        self.graph, self.weights, self.weights_kind = graph, weights, np.dtype(weights_kind)
         self.buffers: list[_Packs] = [schema.BufferT()]  # number 0 means no data
         self.tensors: list[Any] = []
         self.operators: list[Any] = []
@@ -107,6 +124,8 @@ class _Model:
             for number, shape in enumerate(graph.inputs)
         ]
         self.outputs: dict[int, int] = dict(enumerate(self.inputs))
+        for index, operator in enumerate(graph.operators):
+            self.append(operator, len(graph.inputs) + index)
 
     def append(self, operator: Operator, number: int) -> None:
         """Append what computes value ``number``."""
@@ -217,11 +236,23 @@ class _Model:
         return self.node("STRIDED_SLICE", [padded, *limits], shape, schema.StridedSliceOptionsT())
 
     def parameters(self, operator: Convolution | Dense) -> list[int]:
-        kernel, bias = self.weights[operator.name]
         return [
-            self.constant(f"{operator.name}/kernel", kernel),
-            self.constant(f"{operator.name}/bias", bias),
+            self.parameter(operator.name, what, data)
+            for what, data in zip(("kernel", "bias"), self.weights[operator.name], strict=True)
         ]
+
+    def parameter(self, operator: str, what: str, data: npt.NDArray[np.float32]) -> int:
+        name = f"{operator}/{what}"
+        if self.weights_kind == np.float32:
+            return self.constant(name, data)
+        with np.errstate(over="ignore"):
+            half = data.astype(np.float16)
+        if np.isinf(half).any():
+            raise WeightsError(
+                f"{what} of {operator!r}: expected at most {np.finfo(np.float16).max:g} in"
+                f" float16, found {np.abs(data).max():g}; export it in float32"
+            )
+        return self.node("DEQUANTIZE", [self.constant(name, half)], list(data.shape))
 
     def constant(self, name: str, data: npt.NDArray[Any]) -> int:
         self.buffers.append(AlignedBuffer(data))
@@ -230,7 +261,7 @@ class _Model:
     def tensor(
         self, name: str, shape: list[int], dtype: npt.DTypeLike = np.float32, *, buffer: int = 0
     ) -> int:
-        kind = schema.TensorType.INT32 if dtype == np.int32 else schema.TensorType.FLOAT32
+        kind = _TENSOR_TYPES[np.dtype(dtype)]
         self.tensors.append(
             schema.TensorT(name=name, shape=shape, type=kind, buffer=buffer, hasRank=True)
         )
@@ -266,7 +297,11 @@ class _Model:
             version=_SCHEMA_VERSION,
             description=description,
             operatorCodes=[
-                schema.OperatorCodeT(deprecatedBuiltinCode=min(c, 127), builtinCode=c, version=1)
+                schema.OperatorCodeT(
+                    deprecatedBuiltinCode=min(c, 127),
+                    builtinCode=c,
+                    version=3 if c == schema.BuiltinOperator.DEQUANTIZE else 1,  # 3 reads float16
+                )
                 for c in self.codes
             ],
             subgraphs=[
