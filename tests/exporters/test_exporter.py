@@ -2,11 +2,8 @@ from __future__ import annotations
 
 import hashlib
 import os
-import resource
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -19,6 +16,7 @@ from networks.graph import Shape
 from networks.layers import Conv, Layer, Separable
 from networks.published import published_network
 from tests.contracts.exporter_contract import LAYER
+from tests.exporters.disk import full_disk
 
 SMALL: list[Layer] = [
     LAYER,
@@ -57,17 +55,6 @@ def test_exporting_never_imports_torch() -> None:
     assert (
         subprocess.run([sys.executable, "-c", program], env=environment, timeout=60).returncode == 0
     )
-
-
-@contextmanager
-def full_disk() -> Iterator[None]:
-    """No file may grow beyond 1 KiB: the kernel refuses as on a full disk."""
-    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (1024, limits[1]))
-    try:
-        yield
-    finally:  # before anything is printed: standard output may be a longer file
-        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
 
 
 def test_a_full_disk_leaves_what_was_there(tmp_path: Path) -> None:
