@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import importlib.metadata
 from types import ModuleType
 
 from exporters.errors import MissingExtra
@@ -24,3 +25,20 @@ def require_extra(extra: str, *modules: str) -> tuple[ModuleType, ...]:
             f"expected the extra {extra!r}, found: {error};"
             f" install it: pip install 'hilnas[{extra}]'"
         ) from error
+
+
+def version_of(extra: str, *distributions: str) -> str:
+    """Return the version of the first of these distributions that is installed.
+
+    Raises:
+        MissingExtra: none of them is.
+    """
+    for distribution in distributions:
+        try:
+            return importlib.metadata.version(distribution)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    raise MissingExtra(
+        f"expected the extra {extra!r}, found none of {', '.join(distributions)};"
+        f" install it: pip install 'hilnas[{extra}]'"
+    )
