@@ -104,16 +104,24 @@ class ModelWriter:
 
     Args:
         weights_kind: float32, or float16 with a DEQUANTIZE behind each kernel and bias.
+        quantizable: write a model that becomes a whole one in int8: every tensor has a name of
+            its own, and a ReLU that stands alone is a pooling (see `relu`).
 
     Raises:
         WeightsError, UnsupportedOperator: see `DirectExporter.export`.
     """
 
     def __init__(
-        self, graph: Graph, weights: Weights, *, weights_kind: npt.DTypeLike = np.float32
+        self,
+        graph: Graph,
+        weights: Weights,
+        *,
+        weights_kind: npt.DTypeLike = np.float32,
+        quantizable: bool = False,
     ) -> None:
         check_weights(graph, weights)
         self.graph, self.weights, self.weights_kind = graph, weights, np.dtype(weights_kind)
+        self.quantizable = quantizable
         self.buffers: list[_Packs] = [schema.BufferT()]  # number 0 means no data
         self.tensors: list[Any] = []
         self.operators: list[Any] = []
@@ -210,10 +218,27 @@ class ModelWriter:
             relu6 = schema.AddOptionsT(fusedActivationFunction=_FUSED["relu6"])
             clipped = self.node("ADD", [*reads, three], shape, relu6)
             return self.node("MUL", [clipped, sixth], shape, schema.MulOptionsT())
+        if function == "relu" and self.quantizable:
+            return self.relu(reads, shape)
         if function not in _ALONE:
             raise UnsupportedOperator(f"activation {function!r} has no TFLite operator")
         options = schema.HardSwishOptionsT() if function == "hard-swish" else None
         return self.node(_ALONE[function], reads, shape, options)
+
+    def relu(self, reads: list[int], shape: list[int]) -> int:
+        """Append a ReLU as a pooling of single pixels with a fused ReLU.
+
+        XNNPACK takes no RELU in int8, but runs this as the clamp that it is. Nothing is lost by
+        input and output having one scale: a ReLU of int8 has at most 128 values.
+        """
+        options = schema.Pool2DOptionsT(
+            strideH=1,
+            strideW=1,
+            filterHeight=1,
+            filterWidth=1,
+            fusedActivationFunction=_FUSED["relu"],
+        )
+        return self.node("MAX_POOL_2D", reads, shape, options)
 
     def shift(self, reads: list[int], shape: list[int]) -> int:
         """Append a pad by one pixel below and to the right, and the slice without the first."""
@@ -256,6 +281,8 @@ class ModelWriter:
 
     def constant(self, name: str, data: npt.NDArray[Any]) -> int:
         self.buffers.append(AlignedBuffer(data))
+        if self.quantizable:
+            name = f"{name}_{len(self.buffers)}"
         return self.tensor(name, list(data.shape), data.dtype, buffer=len(self.buffers) - 1)
 
     def tensor(

@@ -60,7 +60,7 @@ def relabel(
             subgraphIndex=0,
         )
     ]
-    buffers = _only_used_buffers(model)
+    buffers = _only_used_buffers(model, data)
     text = json.dumps(dict(labels), sort_keys=True).encode()
     buffers.append(AlignedBuffer(np.frombuffer(text, np.uint8)))
     model.buffers = buffers
@@ -116,17 +116,23 @@ def _renamed(
     return entries
 
 
-def _only_used_buffers(model: Any) -> list[Any]:
-    """Return buffer 0, which is empty, and every buffer with a tensor's data, and point to them."""
+def _only_used_buffers(model: Any, file: bytes) -> list[Any]:
+    """Return buffer 0, which is empty, and every buffer with a tensor's data, and point to them.
+
+    Data that lie in the file behind the model come into it: older runtimes find them only there.
+    """
     kept: list[Any] = [schema.BufferT()]
     places: dict[int, int] = {}
     for tensor in (tensor for graph in model.subgraphs for tensor in graph.tensors):
-        data = model.buffers[tensor.buffer].data
+        buffer = model.buffers[tensor.buffer]
+        data = buffer.data
+        if buffer.offset:
+            data = file[buffer.offset : buffer.offset + buffer.size]
         if data is None or len(data) == 0:
             tensor.buffer = 0
             continue
         if tensor.buffer not in places:
             places[tensor.buffer] = len(kept)
-            kept.append(AlignedBuffer(np.asarray(data, np.uint8)))
+            kept.append(AlignedBuffer(np.frombuffer(data, np.uint8)))
         tensor.buffer = places[tensor.buffer]
     return kept
