@@ -22,7 +22,6 @@ network has one string. The tokens are timm's and tensorflow/tpu's where those h
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from decimal import Decimal
@@ -44,8 +43,8 @@ from networks.layers import (
     can_skip,
 )
 from networks.network import Network
-from networks.published import published_network
 from networks.rounding import squeeze_channels
+from networks.scanner import NUMBER, Scanner
 
 _ACTIVATIONS: dict[Activation, str] = {
     "relu": "",
@@ -55,7 +54,6 @@ _ACTIVATIONS: dict[Activation, str] = {
 }
 _SKIPS: dict[Skip, str] = {"identity": "", "none": "_noskip", "pool": "_pool"}
 _CLASSES = {"cn": Conv, "ds": Separable, "dsa": Separable, "ir": Bottleneck}
-_N = r"[1-9]\d*"
 _T = TypeVar("_T")
 
 
@@ -156,9 +154,8 @@ def parse_network(text: str) -> Network:
     Raises:
         BlockStringError: with the position of the first character that does not fit.
     """
-    scan = _Scanner(text)
-    sides = scan.take(rf"({_N})x({_N})x({_N})", "an image such as 224x224x3")
-    shape = Shape(int(sides[1]), int(sides[2]), int(sides[3]))
+    scan = Scanner(text)
+    shape = scan.image()
     layers: list[Layer] = []
     while not scan.ended:
         scan.take(":", "':' and a block")
@@ -170,64 +167,39 @@ def parse_network(text: str) -> Network:
         except NetworkError as error:
             if isinstance(error, BlockStringError):
                 raise
-            raise BlockStringError(text, start, f"a block that can be ({error})") from error
+            raise scan.fail(f"a block that can be ({error})", start) from error
     if not layers:
-        raise BlockStringError(text, scan.position, "':' and a block")
+        raise scan.fail("':' and a block")
     return Network(tuple(layers))
 
 
-class _Scanner:
-    """A place in a text, and what must or may come next."""
-
-    def __init__(self, text: str) -> None:
-        self.text, self.position = text, 0
-
-    @property
-    def ended(self) -> bool:
-        return self.position == len(self.text)
-
-    def take(self, pattern: str, expected: str) -> re.Match[str]:
-        match = self.maybe(pattern)
-        if match is None:
-            raise BlockStringError(self.text, self.position, expected)
-        return match
-
-    def maybe(self, pattern: str) -> re.Match[str] | None:
-        # a token ends where another begins, so that _r12 is never read as _r1
-        match = re.compile(rf"(?:{pattern})(?![\d.])").match(self.text, self.position)
-        if match is not None:
-            self.position = match.end()
-        return match
-
-    def number(self, letter: str) -> int:
-        return int(self.take(rf"_{letter}({_N})", f"_{letter} and a number")[1])
-
-
-def _parse_block(scan: _Scanner, shape: Shape) -> Iterator[Layer]:
+def _parse_block(scan: Scanner, shape: Shape) -> Iterator[Layer]:
     kind = scan.take("cn|dsa|ds|ir|fc", "a block: cn, ds, dsa, ir or fc")[0]
     if kind == "fc":
         classes = scan.number("c")
-        hidden = scan.maybe(rf"_h({_N})")
+        hidden = scan.maybe(rf"_h({NUMBER})")
         activation = _activation(scan) if hidden else "linear"
-        _end(scan)
+        scan.end_block()
         yield Classifier(shape, classes, int(hidden[1]) if hidden else 0, activation)
         return
     repeats, kernel = scan.number("r"), scan.number("k")
     stride = int(scan.take("_s([12])", "_s1 or _s2")[1])
     ratio = expanded = None
     if kind == "ir":
-        wide = scan.take(rf"_e((?:0|{_N})(?:\.\d+)?)|_m({_N})", "_e and a ratio, or _m and a width")
+        wide = scan.take(
+            rf"_e((?:0|{NUMBER})(?:\.\d+)?)|_m({NUMBER})", "_e and a ratio, or _m and a width"
+        )
         ratio = Fraction(wide[1]) if wide[1] else None
         expanded = int(wide[2]) if wide[2] else None
     channels = scan.number("c")
-    squeeze = scan.maybe(rf"_se0\.25|_sc({_N})")
+    squeeze = scan.maybe(rf"_se0\.25|_sc({NUMBER})")
     gate = squeeze and scan.maybe("_hsigmoid")
     se = None
     if squeeze:
         se = SqueezeExcite(int(squeeze[1] or 1), "hard-sigmoid" if gate else "sigmoid")
     activation = _activation(scan)
     skip = scan.maybe("_noskip|_pool")
-    _end(scan)
+    scan.end_block()
     block_skip: Skip = _by_text(_SKIPS, skip[0] if skip else "")
     template = _Template(
         kind, kernel, channels, ratio, expanded, se, squeeze is not None and not squeeze[1],
@@ -239,14 +211,9 @@ def _parse_block(scan: _Scanner, shape: Shape) -> Iterator[Layer]:
         shape = layer.output
 
 
-def _activation(scan: _Scanner) -> Activation:
+def _activation(scan: Scanner) -> Activation:
     match = scan.maybe("|".join(filter(None, sorted(_ACTIVATIONS.values(), reverse=True))))
     return _by_text(_ACTIVATIONS, match[0] if match else "")
-
-
-def _end(scan: _Scanner) -> None:
-    if not scan.ended and scan.text[scan.position] != ":":
-        raise BlockStringError(scan.text, scan.position, "the end of the block")
 
 
 def _kind(layer: Spatial) -> str:
@@ -270,33 +237,10 @@ def _decimal(ratio: Fraction) -> str:
 
 
 def find_network(text: str) -> Network:
-    """Return the network of a block string, or of a published name with options.
+    """Return the chain that a text names: `networks.names.find_chain` by its former place."""
+    from networks.names import find_chain
 
-    A name may carry options: ``mobilenet-v2,width=0.75,resolution=192,classes=10``.
-
-    Raises:
-        BlockStringError: it looks like a block string (it starts with a digit) and is none.
-        UnknownName: no published network has that name.
-        ShapeError: an option is unknown or not a number.
-    """
-    if text[:1].isdigit():
-        return parse_network(text)
-    name, *options = text.split(",")
-    width, sizes = 1.0, {"resolution": 224, "classes": 1000, "in_channels": 3, "stem_stride": 2}
-    for option in options:
-        key, _, value = option.partition("=")
-        try:
-            if key == "width":
-                width = float(value)
-            else:
-                sizes[key] = int(value) if key in sizes else sizes[key]
-        except (KeyError, ValueError) as error:
-            known = ", ".join(["width", *sizes])
-            raise ShapeError(
-                f"{text!r}: expected an option such as width=0.75 (there are {known}),"
-                f" found {option!r}"
-            ) from error
-    return published_network(name, width=width, **sizes)
+    return find_chain(text)
 
 
 def _by_text(texts: dict[_T, str], text: str) -> _T:

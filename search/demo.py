@@ -34,7 +34,8 @@ from latency_tables.profile import profile
 from latency_tables.store import TableDirectory, write_whole
 from latency_tables.table import LatencyTable
 from latency_tables.validation import ValidatedNetwork, compare, validate
-from networks.block_strings import find_network, format_network
+from networks.block_strings import format_network
+from networks.names import find_chain
 from networks.network import Network
 from networks.published import published_network
 from networks.spaces import make_space
@@ -177,8 +178,7 @@ def _profile(
     if record.exists():
         return _read_profiled(record, settings)
     published = {
-        name: find_network(f"{name},resolution={settings.resolution}")
-        for name in settings.published
+        name: find_chain(f"{name},resolution={settings.resolution}") for name in settings.published
     }
     directory = TableDirectory(out / "tables" / f"{SPACE}@{settings.resolution}")
     layers = dict.fromkeys(

@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from networks.block_strings import find_network, format_network, parse_network
-from networks.errors import BlockStringError, NetworkError, ShapeError
+from networks.block_strings import format_network, parse_network
+from networks.errors import BlockStringError, NetworkError
 from networks.published import PUBLISHED, published_network
 from networks.spaces import SPACES, make_space
 
@@ -62,17 +62,6 @@ def test_no_text_does_anything_but_parse_or_raise(text: str) -> None:
     except BlockStringError:
         return
     assert parse_network(format_network(network)) == network
-
-
-def test_a_name_may_carry_options() -> None:
-    expected = published_network("mobilenet-v2", width=0.75, resolution=192)
-    assert find_network("mobilenet-v2,width=0.75,resolution=192") == expected
-
-
-@pytest.mark.parametrize("text", ["mobilenet-v2,wdth=1", "mobilenet-v2,width=x", "mobilenet-v2,"])
-def test_an_option_with_a_typo(text: str) -> None:
-    with pytest.raises(ShapeError, match="expected an option such as width"):
-        find_network(text)
 
 
 def test_zero_sides_are_refused() -> None:
