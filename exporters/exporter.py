@@ -15,7 +15,7 @@ from exporters.model_file import read_operators, write_model
 from exporters.weights import Weights, random_weights
 from networks.graph import Graph
 from networks.layers import Layer, lower_layer
-from networks.network import Network, count_madds, count_params
+from networks.network import ImageNetwork, count_madds, count_params
 
 
 class Exporter(Protocol):
@@ -63,7 +63,7 @@ class ExportedModel:
 
 
 def export_network(
-    network: Network,
+    network: ImageNetwork,
     path: Path,
     *,
     weights: Weights | None = None,
