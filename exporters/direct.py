@@ -22,8 +22,9 @@ from ai_edge_litert import schema_py_generated as schema
 from flatbuffers.builder import Builder
 
 from exporters.errors import UnsupportedOperator, WeightsError
-from exporters.model_file import FILE_IDENTIFIER, METADATA_NAME
-from exporters.relabel import AlignedBuffer
+from exporters.model_file import METADATA_NAME
+from exporters.relabel import SIGNATURE, AlignedBuffer, pack_model
+from exporters.signature import flat_values, input_names, output_names
 from exporters.weights import Weights, check_weights
 from networks.graph import (
     Activate,
@@ -88,9 +89,9 @@ class DirectExporter:
                 range of float16 weights.
             UnsupportedOperator: TFLite has no such operator.
         """
-        model = ModelWriter(graph, weights, weights_kind=self._kind)
+        writer = ModelWriter(graph, weights, weights_kind=self._kind)
         provenance = {**(labels or {}), "exporter": self.name, "exporter_version": self.version}
-        return model.finish(f"hilnas {self.name} {self.version}", provenance)
+        return pack_model(writer.model(f"hilnas {self.name} {self.version}", provenance))
 
 
 class _Packs(Protocol):
@@ -126,10 +127,10 @@ class ModelWriter:
         self.tensors: list[Any] = []
         self.operators: list[Any] = []
         self.codes: dict[int, int] = {}
-        self.flat = {o.inputs[0] for o in graph.operators if isinstance(o, Dense)}
+        self.flat = flat_values(graph)
         self.inputs = [
-            self.tensor(_numbered("image", number, len(graph.inputs)), _nhwc(shape))
-            for number, shape in enumerate(graph.inputs)
+            self.tensor(name, _nhwc(shape))
+            for name, shape in zip(input_names(graph), graph.inputs, strict=True)
         ]
         self.outputs: dict[int, int] = dict(enumerate(self.inputs))
         for index, operator in enumerate(graph.operators):
@@ -290,7 +291,7 @@ class ModelWriter:
     ) -> int:
         kind = _TENSOR_TYPES[np.dtype(dtype)]
         self.tensors.append(
-            schema.TensorT(name=name, shape=shape, type=kind, buffer=buffer, hasRank=True)
+            schema.TensorT(name=name.encode(), shape=shape, type=kind, buffer=buffer, hasRank=True)
         )
         return len(self.tensors) - 1
 
@@ -310,17 +311,16 @@ class ModelWriter:
         )
         return output
 
-    def finish(self, description: str, provenance: Mapping[str, str]) -> bytes:
-        """Return the flatbuffer."""
+    def model(self, description: str, provenance: Mapping[str, str]) -> Any:
+        """Return the whole model, unpacked (``ModelT``)."""
         if not self.operators:
             raise UnsupportedOperator("a graph without operators computes nothing to export")
         outputs = [self.outputs[value] for value in self.graph.outputs]
-        for number, output in enumerate(outputs):
-            name = "logits" if len(self.tensors[output].shape) == 2 else "features"
-            self.tensors[output].name = _numbered(name, number, len(outputs))
+        for output, name in zip(outputs, output_names(self.graph), strict=True):
+            self.tensors[output].name = name.encode()
         text = json.dumps(provenance, sort_keys=True).encode()
         self.buffers.append(AlignedBuffer(np.frombuffer(text, np.uint8)))
-        model = schema.ModelT(
+        return schema.ModelT(
             version=_SCHEMA_VERSION,
             description=description,
             operatorCodes=[
@@ -343,7 +343,7 @@ class ModelWriter:
             buffers=self.buffers,
             signatureDefs=[
                 schema.SignatureDefT(
-                    signatureKey="serving_default",
+                    signatureKey=SIGNATURE,
                     inputs=[self._signature(tensor) for tensor in self.inputs],
                     outputs=[self._signature(tensor) for tensor in outputs],
                     subgraphIndex=0,
@@ -351,10 +351,6 @@ class ModelWriter:
             ],
             metadata=[schema.MetadataT(name=METADATA_NAME, buffer=len(self.buffers) - 1)],
         )
-        data_bytes = sum(b.data.size + 64 for b in self.buffers if isinstance(b, AlignedBuffer))
-        builder = Builder(data_bytes + 512 * len(self.tensors) + 4096)
-        builder.Finish(model.Pack(builder), file_identifier=FILE_IDENTIFIER)
-        return bytes(memoryview(builder.Bytes)[builder.Head() :])
 
     def _signature(self, tensor: int) -> Any:
         return schema.TensorMapT(name=self.tensors[tensor].name, tensorIndex=tensor)
@@ -362,10 +358,6 @@ class ModelWriter:
 
 def _nhwc(shape: Shape) -> list[int]:
     return [1, shape.height, shape.width, shape.channels]
-
-
-def _numbered(name: str, number: int, of: int) -> str:
-    return name if of == 1 else f"{name}_{number}"
 
 
 def _fused(activation: Activation, name: str) -> int:

@@ -28,7 +28,7 @@ from exporters.calibration import Array, measure_ranges
 from exporters.direct import ModelWriter
 from exporters.errors import CalibrationError
 from exporters.extras import require_extra
-from exporters.relabel import relabel
+from exporters.relabel import pack_model, relabel_model
 from exporters.signature import input_names, output_names
 from exporters.weights import Weights
 from networks.graph import Graph, Shape
@@ -82,7 +82,7 @@ class Int8Exporter:
         """
         if self._images is not None:
             _check_fit(self._images, graph)
-        model = ModelWriter(graph, weights, quantizable=True).finish("", {})
+        model = ModelWriter(graph, weights, quantizable=True).model("", {})
         origin = {
             **(labels or {}),
             "exporter": self.name,
@@ -91,8 +91,9 @@ class Int8Exporter:
             "quantizer": f"{_PACKAGE} {self._quantizer.version}",
             **self._origin,
         }
-        return relabel(
-            self._quantizer.quantize(model, self._samples(graph)),
+        self._quantizer.quantize(model, self._samples(graph))
+        return relabel_model(
+            model,
             labels=origin,
             inputs=input_names(graph),
             outputs=output_names(graph),
@@ -110,20 +111,22 @@ class Int8Exporter:
 
 
 class _Quantizer:
-    """litert-quantizer, without its bars, its report and its slow unpacking for each image."""
+    """litert-quantizer's parts, without the bars, the report and the packing between them."""
 
     def __init__(self) -> None:
-        names = ("params_generator", "model_modifier", "recipe_manager", "algorithm_manager")
-        parameters, modifier, recipes, algorithms, types, buffers = require_extra(
+        parameters, instructions, performer, recipes, algorithms, types = require_extra(
             _EXTRA,
-            *(f"litert_quantizer.{name}" for name in names),
+            "litert_quantizer.params_generator",
+            "litert_quantizer.transformation_instruction_generator",
+            "litert_quantizer.transformation_performer",
+            "litert_quantizer.recipe_manager",
+            "litert_quantizer.algorithm_manager",
             "litert_quantizer.qtyping",
-            "litert_quantizer.utils.tfl_flatbuffer_utils",
         )
         self.version = importlib.metadata.version(_PACKAGE)
-        self._unpack = buffers.read_model
         self._parameters = parameters.ParamsGenerator
-        self._modifier = modifier.ModelModifier
+        self._instructions = instructions.TransformationInstructionsGenerator()
+        self._performer = performer.TransformationPerformer()
         operators, self._recipe = types.TFLOperationName, recipes.RecipeManager()
         self._recipe.add_static_config(
             ".*", operators.ALL_SUPPORTED, activation_num_bits=8, weight_num_bits=8
@@ -133,15 +136,15 @@ class _Quantizer:
                 ".*", operator, algorithm_key=algorithms.AlgorithmName.NO_QUANTIZE
             )
 
-    def quantize(self, data: bytes, samples: Iterator[Sequence[Array]]) -> bytes:
-        """Return the float model in int8, calibrated on the samples."""
-        model: Any = self._unpack(data)
+    def quantize(self, model: Any, samples: Iterator[Sequence[Array]]) -> None:
+        """Turn the float model (``ModelT``) into an int8 one, calibrated on the samples."""
+        data = pack_model(model)
         statistics = measure_ranges(data, model, samples)
         parameters = self._parameters(model).generate_quantization_parameters(
             self._recipe, statistics, enable_progress_bar=False
         )
-        quantized = self._modifier(model).modify_model(parameters, enable_progress_bar=False)
-        return bytes(quantized)
+        instructions = self._instructions.quant_params_to_transformation_insts(parameters, model)
+        self._performer.transform_graph(instructions, model, enable_progress_bar=False)
 
 
 def _check_images(images: Array) -> None:

@@ -48,6 +48,25 @@ def relabel(
     """
     read_operators(data)
     model = schema.ModelT.InitFromPackedBuf(data, 0)
+    for buffer in model.buffers:
+        if buffer.offset:  # data behind the model, which older runtimes do not look for
+            end = buffer.offset + buffer.size
+            buffer.data = np.frombuffer(data[buffer.offset : end], np.uint8)
+            buffer.offset = buffer.size = 0
+    return relabel_model(
+        model, labels=labels, inputs=inputs, outputs=outputs, description=description
+    )
+
+
+def relabel_model(
+    model: Any,
+    *,
+    labels: Mapping[str, str],
+    inputs: Sequence[str] | Mapping[str, str],
+    outputs: Sequence[str] | Mapping[str, str],
+    description: str,
+) -> bytes:
+    """Relabel an unpacked model (``ModelT``) in place and return it packed; see `relabel`."""
     model.description = description
     graph, old = model.subgraphs[0], (model.signatureDefs or [schema.SignatureDefT()])[0]
     graph.inputs = _ordered(graph.inputs, old.inputs, inputs, "inputs")
@@ -60,13 +79,19 @@ def relabel(
             subgraphIndex=0,
         )
     ]
-    buffers = _only_used_buffers(model, data)
+    buffers = _only_used_buffers(model)
     text = json.dumps(dict(labels), sort_keys=True).encode()
     buffers.append(AlignedBuffer(np.frombuffer(text, np.uint8)))
     model.buffers = buffers
     model.metadata = [schema.MetadataT(name=METADATA_NAME, buffer=len(buffers) - 1)]
     model.metadataBuffer = None
-    builder = Builder(len(data) + len(text) + 4096)
+    return pack_model(model)
+
+
+def pack_model(model: Any) -> bytes:
+    """Return the flatbuffer of an unpacked model whose data are `AlignedBuffer`."""
+    size = sum(b.data.size + 64 for b in model.buffers if isinstance(b, AlignedBuffer))
+    builder = Builder(size + sum(512 * len(graph.tensors) for graph in model.subgraphs) + 4096)
     builder.Finish(model.Pack(builder), file_identifier=FILE_IDENTIFIER)
     return bytes(memoryview(builder.Bytes)[builder.Head() :])
 
@@ -116,18 +141,12 @@ def _renamed(
     return entries
 
 
-def _only_used_buffers(model: Any, file: bytes) -> list[Any]:
-    """Return buffer 0, which is empty, and every buffer with a tensor's data, and point to them.
-
-    Data that lie in the file behind the model come into it: older runtimes find them only there.
-    """
+def _only_used_buffers(model: Any) -> list[Any]:
+    """Return buffer 0, which is empty, and every buffer with a tensor's data, and point to them."""
     kept: list[Any] = [schema.BufferT()]
     places: dict[int, int] = {}
     for tensor in (tensor for graph in model.subgraphs for tensor in graph.tensors):
-        buffer = model.buffers[tensor.buffer]
-        data = buffer.data
-        if buffer.offset:
-            data = file[buffer.offset : buffer.offset + buffer.size]
+        data = model.buffers[tensor.buffer].data
         if data is None or len(data) == 0:
             tensor.buffer = 0
             continue
