@@ -3,7 +3,8 @@
 Layers are ranked by memory and dealt: each pack gets one of the largest, one of the next largest
 and so on, so that packs differ little in size though layers differ by a factor of a thousand.
 Which pack gets which layer of a rank, and the order inside a pack, are drawn from the seed: packs
-of another seed give every layer other neighbours.
+of another seed give every layer other neighbours. Only classifiers come last: XNNPACK makes more
+rows of a profile of them than they have nodes, and so shifts the rows of no other layer.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from collections.abc import Iterable
 
 from exporters.weights import kernel_shape
 from networks.graph import Convolution, Dense, Graph, Shape
-from networks.layers import Layer, lower_layer
+from networks.layers import Classifier, Layer, lower_layer
 
 PACK_SIZE = 40
 PACK_BYTES = 256 * 2**20
@@ -45,8 +46,9 @@ def plan_packs(
     total = sum(need[layer] for layer in shared)
     n_packs = max(math.ceil(len(shared) / size), math.ceil(2 * total / max_bytes))
 
-    def draw(layer: Layer) -> bytes:
-        return hashlib.sha256(f"{seed}:{layer.key}".encode()).digest()
+    def draw(layer: Layer) -> tuple[bool, bytes]:
+        drawn = hashlib.sha256(f"{seed}:{layer.key}".encode()).digest()
+        return isinstance(layer, Classifier), drawn
 
     packs: list[list[Layer]] = [[] for _ in range(n_packs)]
     for start in range(0, len(shared), n_packs or 1):

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from exporters.pack_plan import PACK_BYTES, PACK_SIZE, layer_bytes, plan_packs
 from networks.graph import Shape
-from networks.layers import Conv
+from networks.layers import Classifier, Conv
 from networks.spaces import make_space
 from tests.contracts.exporter_contract import layers
 
@@ -30,6 +30,8 @@ def test_every_layer_is_in_one_pack_that_keeps_its_bounds(
     assert set(planned) == set(some)
     for pack in packs:
         assert 1 <= len(pack) <= size
+        last = [isinstance(layer, Classifier) for layer in pack]
+        assert last == sorted(last)
         assert len(pack) == 1 or sum(map(layer_bytes, pack)) <= max_bytes
     others = list(some)
     shuffle.shuffle(others)
