@@ -184,8 +184,10 @@ class CellNetwork(ImageNetwork):
         return Shape(1, 1, self.classes)
 
     def graph(self) -> Graph:
-        """Return the operators of all cells; parameters of the third cell are named ``2.base``,
-        of its first block ``2.0.left.conv`` and so on."""
+        """Return the operators of all cells.
+
+        Parameters of the third cell are named ``2.base``, of its first block ``2.0.left.conv`` etc.
+        """
         graph = GraphBuilder(self.image)
         valid = self.stem == "imagenet"
         stem = graph.convolution(

@@ -5,7 +5,9 @@
     nasnet-a-cifar    6 @ 768     32 pixels,   10 classes    3.3M
 
 Source: Zoph et al. 2018 (arXiv 1707.07012), figure 4 and table 2; tensorflow/models' slim for
-what the cells concatenate, stems and the input of the cell after a reduction.
+what the cells concatenate, stems and the input of the cell after a reduction. Keras's NASNet has
+the same parameters and computes the same, but for the pools of its reduction cells, whose zero
+padding counts.
 """
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
 """The torch module of a graph: trained in torch, then folded into weights for an exporter.
 
     Graph  -->  GraphModule (NCHW, batch norm)  -->  folded_weights (TFLite's layout, no batch norm)
+                GraphModule (NCHW, biases)      <--  module_of_weights
 
 Submodules carry the operators' own names, so ``module.get_submodule("3.depthwise")`` is the
 operator ``3.depthwise`` and its state is saved as ``3.depthwise.convolution.weight`` and so on.
@@ -12,6 +13,7 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
@@ -115,6 +117,34 @@ def folded_weights(
         for operator in module.graph.operators
         if isinstance(operator, Convolution | Dense)
     }
+
+
+def module_of_weights(
+    graph: Graph,
+    weights: Mapping[str, tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]],
+) -> GraphModule:
+    """Return a module in eval mode that computes the graph with folded weights.
+
+    Every convolution has a bias and no batch norm; `folded_weights` gives the weights back.
+    """
+    operators = tuple(
+        replace(operator, affine="bias") if isinstance(operator, Convolution) else operator
+        for operator in graph.operators
+    )
+    module = GraphModule(replace(graph, operators=operators))
+    for operator in operators:
+        if isinstance(operator, Convolution | Dense):
+            kernel, bias = (torch.from_numpy(array) for array in weights[operator.name])
+            if isinstance(operator, Convolution):
+                kernel = kernel.permute((3, 0, 1, 2) if operator.depthwise else (0, 3, 1, 2))
+            part = module.get_submodule(operator.name)
+            assert isinstance(part, _Convolution | _Dense)
+            layer = part.convolution if isinstance(part, _Convolution) else part.dense
+            assert layer.bias is not None
+            with torch.no_grad():
+                layer.weight.copy_(kernel)
+                layer.bias.copy_(bias)
+    return module.eval()
 
 
 def _folded(

@@ -106,7 +106,7 @@ def test_every_operator_at_every_stride(
     assert error_of(built) < 1e-5
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(cell_networks(), st.integers(0, 9))
 def test_any_network_of_cells_equals_torch(network: CellNetwork, seed: int) -> None:
     graph = network.graph()
