@@ -11,14 +11,14 @@ one input and one output a layer; ``pack-000.pack.json`` says which nodes are wh
 
 Nodes are numbered by their place in the file, as the runtime numbers them before a delegate takes
 them; without a delegate these are the numbers at the end of a profile's rows. One XNNPACK delegate
-reports rows of its own, ``Delegate/Convolution (NHWC, F32) DWConv:1``, in the file's order, numbered
-from 0, besides one row for itself. Seen with ai-edge-litert 2.3.0 and float32:
+reports rows of its own, ``Delegate/Convolution (NHWC, F32) DWConv:1``, in the file's order and
+numbered from 0, besides one row for itself. Seen with ai-edge-litert 2.3.0 in float32:
 
-    one row a node          AVERAGE_POOL_2D Average Pooling, ADD Add, CONV_2D Convolution or Fully
-                            Connected, DEPTHWISE_CONV_2D Convolution, FULLY_CONNECTED Fully
-                            Connected, HARD_SWISH HardSwish, LOGISTIC Sigmoid, MEAN Mean, MUL Multiply
-    and a row more          Static Reshape before FULLY_CONNECTED (classifier)
-                            Clamp after the ADD of a hard-sigmoid
+    one row a node     AVERAGE_POOL_2D Average Pooling, ADD Add, CONV_2D Convolution or Fully
+                       Connected, DEPTHWISE_CONV_2D Convolution, FULLY_CONNECTED Fully Connected,
+                       HARD_SWISH HardSwish, LOGISTIC Sigmoid, MEAN Mean, MUL Multiply
+    and one more       Static Reshape before FULLY_CONNECTED (classifier)
+                       Clamp after the ADD of a hard-sigmoid
 
 So a row's number is that of its node only in front of the first such layer: count rows against
 nodes, and match their kinds, before a time is given to a layer.
