@@ -12,13 +12,15 @@ one input and one output a layer; ``pack-000.pack.json`` says which nodes are wh
 Nodes are numbered by their place in the file, as the runtime numbers them before a delegate takes
 them; without a delegate these are the numbers at the end of a profile's rows. One XNNPACK delegate
 reports rows of its own, ``Delegate/Convolution (NHWC, F32) DWConv:1``, in the file's order and
-numbered from 0, besides one row for itself. Seen with ai-edge-litert 2.3.0 in float32:
+numbered from 0, besides one row for itself. Seen with ai-edge-litert 2.3.0:
 
     one row a node     AVERAGE_POOL_2D Average Pooling, ADD Add, CONV_2D Convolution or Fully
                        Connected, DEPTHWISE_CONV_2D Convolution, FULLY_CONNECTED Fully Connected,
-                       HARD_SWISH HardSwish, LOGISTIC Sigmoid, MEAN Mean, MUL Multiply
+                       HARD_SWISH HardSwish, LOGISTIC Sigmoid, MEAN Mean, MUL Multiply,
+                       and in int8 DEQUANTIZE and QUANTIZE Convert
     and one more       Static Reshape before FULLY_CONNECTED (classifier)
                        Clamp after the ADD of a hard-sigmoid
+    no row             DEQUANTIZE of a constant (float16 weights)
 
 So a row's number is that of its node only in front of the first such layer: count rows against
 nodes, and match their kinds, before a time is given to a layer.
@@ -119,7 +121,8 @@ def export_packs(
     """Export each pack to ``pack-000.tflite`` and so on; yield it, and whether it was written.
 
     A pack that is there, whole, with these layers and weights and by this version of the
-    exporter, is kept: an export that was interrupted goes on where it stopped.
+    exporter, is kept: an export that was interrupted goes on where it stopped. Packs of higher
+    numbers, from an earlier export of more, are left alone.
 
     Raises:
         ExportError: a layer cannot be exported, or a file cannot be written.

@@ -9,9 +9,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from exporters.delegation import read_delegation
 from exporters.direct import DirectExporter
 from exporters.errors import DamagedPack, UnsupportedOperator, WriteFailed
-from exporters.exporter import export_layer
+from exporters.exporter import Exporter, export_layer
+from exporters.int8 import Int8Exporter
 from exporters.model_file import read_labels
 from exporters.pack_plan import plan_packs
 from exporters.packs import ExportedPack, export_pack, export_packs, manifest_path, read_manifest
@@ -31,14 +33,16 @@ from tests.exporters.disk import contents, full_disk
 TWO: list[Layer] = [LAYER, Conv(Shape(8, 8, 3), 4, kernel=3)]
 
 
-def assert_branches_equal_layers(pack: ExportedPack, some: list[Layer], folder: Path) -> None:
+def assert_branches_equal_layers(
+    pack: ExportedPack, some: list[Layer], folder: Path, exporter: Exporter | None = None
+) -> None:
     """Compare numbers bit by bit, and operators, with each layer's own file."""
     images = [random_image(layer.input, seed) for seed, layer in enumerate(some)]
     run = run_model(pack.path.read_bytes(), *images)
     assert run.is_one_delegate
     node = 0
     for layer, packed, image, output in zip(some, pack.layers, images, run.outputs, strict=True):
-        alone = export_layer(layer, folder / "alone.tflite")
+        alone = export_layer(layer, folder / "alone.tflite", exporter=exporter)
         np.testing.assert_array_equal(output, run_model(alone.path.read_bytes(), image).output)
         assert (packed.key, packed.operators) == (layer.key, alone.operators)
         assert (packed.first_node, packed.last_node) == (node, node + len(alone.operators) - 1)
@@ -50,6 +54,25 @@ def test_a_pack_of_a_space_is_one_delegate_and_every_branch_its_layer(tmp_path: 
     assert len(some) == 40
     pack = export_pack(some, tmp_path / "pack.tflite")
     assert_branches_equal_layers(pack, some, tmp_path)
+
+
+def test_a_pack_with_float16_weights_has_the_numbers_of_its_layers(tmp_path: Path) -> None:
+    exporter = DirectExporter("float16")
+    some = list(plan_packs(make_space("mnasnet", resolution=32).layers, 30)[-1])
+    pack = export_pack(some, tmp_path / "pack.tflite", exporter=exporter)
+    assert pack.exporter == "direct-float16"
+    assert_branches_equal_layers(pack, some, tmp_path, exporter)
+
+
+def test_a_pack_in_int8_is_one_delegate_and_has_the_operators_of_its_layers(tmp_path: Path) -> None:
+    exporter = Int8Exporter()
+    some = plan_packs(make_space("mnasnet", resolution=32).layers, 30)[0]
+    pack = export_pack(some, tmp_path / "pack.tflite", exporter=exporter)
+    assert read_delegation(pack.path.read_bytes()).is_whole
+    assert read_manifest(pack.manifest) == pack
+    for layer, packed in zip(some, pack.layers, strict=True):
+        alone = export_layer(layer, tmp_path / "alone.tflite", exporter=exporter)
+        assert packed.operators == alone.operators
 
 
 @settings(max_examples=15, deadline=None)
