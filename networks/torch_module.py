@@ -262,16 +262,21 @@ class _AveragePool(nn.Module):
 
     def __init__(self, shape: Shape, kernel: int, stride: int) -> None:
         super().__init__()
-        self.kernel, self.stride, self.shape = kernel, stride, shape
+        self.kernel, self.stride = kernel, stride
         self.pad, self.padding = _same_padding(shape, (kernel, kernel), stride)
+        if self.pad is None and stride > 1:  # which litert-torch cannot express by itself
+            (vertical, horizontal), self.padding = self.padding, (0, 0)
+            self.pad = (horizontal, horizontal, vertical, vertical)
+        if self.pad is not None:
+            counted = self._zero_padded(torch.ones(1, 1, shape.height, shape.width))
+            self.register_buffer("scale", 1 / counted, persistent=False)
 
     def forward(self, value: Tensor) -> Tensor:
         if self.pad is None:
             return functional.avg_pool2d(
                 value, self.kernel, self.stride, self.padding, count_include_pad=False
             )
-        counted = value.new_ones((1, 1, self.shape.height, self.shape.width))
-        return self._zero_padded(value) / self._zero_padded(counted)
+        return self._zero_padded(value) * self.get_buffer("scale")
 
     def _zero_padded(self, value: Tensor) -> Tensor:
         assert self.pad is not None

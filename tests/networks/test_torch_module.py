@@ -10,12 +10,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from networks.errors import ShapeError
-from networks.graph import GraphBuilder, Shape
+from networks.graph import Graph, GraphBuilder, Shape
 from networks.layers import Bottleneck, Conv, Layer, SqueezeExcite, lower_layer
 from networks.network import count_params
 from networks.published import PUBLISHED, published_network
-from networks.torch_module import GraphModule, folded_weights
-from tests.contracts.exporter_contract import LAYER, layers, trained_like
+from networks.torch_module import GraphModule, folded_weights, module_of_weights
+from tests.contracts.exporter_contract import LAYER, OPERATOR_GRAPHS, layers, trained_like
 
 
 @settings(max_examples=60, deadline=None)
@@ -51,6 +51,24 @@ def test_submodules_carry_the_names_of_operators() -> None:
         for name, part in module.named_modules()
         if isinstance(part, torch.nn.Conv2d | torch.nn.Linear)
     }
+
+
+@pytest.mark.parametrize("graph", OPERATOR_GRAPHS.values(), ids=list(OPERATOR_GRAPHS))
+def test_folded_weights_make_a_module_that_computes_the_same_and_gives_them_back(
+    graph: Graph,
+) -> None:
+    module = trained_like(graph)
+    weights = folded_weights(module)
+    folded = module_of_weights(graph, weights)
+    again = folded_weights(folded)
+    assert again.keys() == weights.keys()
+    for name, parts in weights.items():
+        for one, other in zip(parts, again[name], strict=True):
+            np.testing.assert_array_equal(one, other)
+    images = [torch.randn(2, s.channels, s.height, s.width) for s in graph.inputs]
+    with torch.no_grad():
+        for expected, found in zip(module.outputs(*images), folded.outputs(*images), strict=True):
+            torch.testing.assert_close(expected, found, rtol=1e-5, atol=1e-5)
 
 
 def test_an_image_of_another_size_is_refused_with_both() -> None:
