@@ -101,7 +101,7 @@ class Spatial(ABC):
 
     def lower(self, graph: GraphBuilder, value: int) -> int:
         """Append this layer's operators; returns the number of its output."""
-        # The pool comes before the body: the int8 delegate leaves it out where it follows one.
+        # The pool comes before the body, as the official converter orders them.
         shortcut = graph.average_pool(value, kernel=3) if self.skip == "pool" else value
         hidden = self._lower_body(graph, value)
         return hidden if self.skip == "none" else graph.add(hidden, shortcut)
