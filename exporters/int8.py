@@ -16,28 +16,22 @@ History of ``version``, which changes whenever the same arguments give other byt
 
 from __future__ import annotations
 
-import functools
-import hashlib
 import importlib.metadata
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-import numpy as np
-
 from exporters.calibration import Array, measure_ranges
+from exporters.calibration_images import CalibrationImages
 from exporters.direct import ModelWriter
-from exporters.errors import CalibrationError
 from exporters.extras import require_extra
 from exporters.relabel import pack_model, relabel_model
 from exporters.signature import input_names, output_names
 from exporters.weights import Weights
-from networks.graph import Graph, Shape
+from networks.graph import Graph
 
 _EXTRA = "int8"
 _PACKAGE = "litert-quantizer"
 _VERSION = "1"
-_RANDOM_IMAGES = 2
-_BLOCK_LENGTH = 1_048_573  # a prime, so that no image repeats the one before
 
 
 class Int8Exporter:
@@ -59,12 +53,7 @@ class Int8Exporter:
     def __init__(self, images: Array | None = None, *, seed: int = 0) -> None:
         self._quantizer = _Quantizer()
         self.version = f"{_VERSION}+{_PACKAGE}-{self._quantizer.version}"
-        self._images, self._seed = images, seed
-        self._origin = {"calibration": f"random {seed}"}
-        if images is not None:
-            _check_images(images)
-            digest = hashlib.sha256(np.ascontiguousarray(images).data).hexdigest()
-            self._origin = {"calibration": f"{len(images)} images", "calibration_sha256": digest}
+        self._images = CalibrationImages(images, seed=seed)
 
     def export(
         self, graph: Graph, weights: Weights, *, labels: Mapping[str, str] | None = None
@@ -80,8 +69,7 @@ class Int8Exporter:
             UnsupportedOperator: TFLite has no such operator.
             CalibrationError: the images do not fit the graph, or overflow in it.
         """
-        if self._images is not None:
-            _check_fit(self._images, graph)
+        samples = self._images.samples(graph)
         model = ModelWriter(graph, weights, quantizable=True).model("", {})
         origin = {
             **(labels or {}),
@@ -89,24 +77,15 @@ class Int8Exporter:
             "exporter_version": self.version,
             "precision": "int8",
             "quantizer": f"{_PACKAGE} {self._quantizer.version}",
-            **self._origin,
+            **self._images.labels,
         }
-        self._quantizer.quantize(model, self._samples(graph))
+        self._quantizer.quantize(model, samples)
         return relabel_model(
             model,
             labels=origin,
             inputs=input_names(graph),
             outputs=output_names(graph),
             description=f"hilnas {self.name} {self.version}",
-        )
-
-    def _samples(self, graph: Graph) -> Iterator[Sequence[Array]]:
-        if self._images is not None:
-            return ((image[None],) for image in self._images)
-        block = _random_block(self._seed)
-        return (
-            [_random_image(block, shape, (number, i)) for i, shape in enumerate(graph.inputs)]
-            for number in range(_RANDOM_IMAGES)
         )
 
 
@@ -145,41 +124,3 @@ class _Quantizer:
         )
         instructions = self._instructions.quant_params_to_transformation_insts(parameters, model)
         self._performer.transform_graph(instructions, model, enable_progress_bar=False)
-
-
-def _check_images(images: Array) -> None:
-    expected = "expected calibration images of shape (n, height, width, channels), float32, "
-    if images.ndim != 4 or images.dtype != np.float32:
-        raise CalibrationError(f"{expected}found {images.dtype} {images.shape}")
-    if images.size == 0:
-        raise CalibrationError(f"{expected}at least one, found none: {images.shape}")
-    if not np.isfinite(images).all():
-        first = int(np.argmin(np.isfinite(images).all((1, 2, 3))))
-        raise CalibrationError(f"{expected}found NaN or infinity in image {first}")
-
-
-def _check_fit(images: Array, graph: Graph) -> None:
-    if len(graph.inputs) != 1:
-        raise CalibrationError(
-            f"expected a graph of one input to calibrate on images, found {len(graph.inputs)}"
-            " inputs; calibrate it on random ones"
-        )
-    found = Shape(*images.shape[1:])
-    if found != graph.inputs[0]:
-        raise CalibrationError(
-            f"expected calibration images of {graph.inputs[0]} for input 'image', found {found}"
-        )
-
-
-@functools.lru_cache(maxsize=1)
-def _random_block(seed: int) -> Array:
-    """Return standard normal numbers, shape ``(_BLOCK_LENGTH,)``."""
-    return np.random.default_rng(seed).standard_normal(_BLOCK_LENGTH, np.float32)
-
-
-def _random_image(block: Array, shape: Shape, place: tuple[int, int]) -> Array:
-    size = shape.height * shape.width * shape.channels
-    number, of_input = place
-    start = (number * 524_287 + of_input * 65_537) % _BLOCK_LENGTH
-    values = np.take(block, np.arange(start, start + size), mode="wrap")
-    return values.reshape(1, shape.height, shape.width, shape.channels)

@@ -15,13 +15,13 @@ History of ``version``, beside TensorFlow's own:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 
-from exporters.comparison import random_images
+from exporters.calibration_images import CalibrationImages
 from exporters.errors import UnsupportedOperator
 from exporters.extras import require_extra, version_of
 from exporters.quiet import quiet
@@ -48,19 +48,32 @@ from networks.graph import (
 Precision = Literal["float32", "float16", "int8"]
 
 _EXTRA = "tensorflow"
+_VERSION = "1"
 _FUSED: Mapping[Activation, str | None] = {"linear": None, "relu": "relu", "relu6": "relu6"}
 
 
 class KerasExporter:
-    """Exports through Keras and TensorFlow Lite: float32, float16 weights, or full-integer int8."""
+    """Exports through Keras and TensorFlow Lite.
+
+    Args:
+        precision: ``float16`` is that of the weights; ``int8`` is full-integer, per channel.
+        images: what int8 activations are calibrated on, see `CalibrationImages`.
+        seed: of random images.
+
+    Raises:
+        CalibrationError: the images are none, of another rank or type, or not finite.
+    """
 
     def __init__(
         self,
         precision: Precision = "float32",
-        calibration: Sequence[npt.NDArray[np.float32]] | None = None,
+        images: npt.NDArray[np.float32] | None = None,
+        *,
+        seed: int = 0,
     ) -> None:
         self.name = f"keras-{precision}"
-        self._precision, self._calibration = precision, calibration
+        self._precision = precision
+        self._images = CalibrationImages(images, seed=seed)
 
     @property
     def version(self) -> str:
@@ -69,7 +82,7 @@ class KerasExporter:
         Raises:
             MissingExtra: TensorFlow is not installed.
         """
-        return f"1 tensorflow {version_of(_EXTRA, 'tensorflow', 'tensorflow-cpu')}"
+        return f"{_VERSION}+tensorflow-{version_of(_EXTRA, 'tensorflow', 'tensorflow-cpu')}"
 
     def export(
         self, graph: Graph, weights: Weights, *, labels: Mapping[str, str] | None = None
@@ -83,34 +96,37 @@ class KerasExporter:
             CalibrationError: the images do not fit the graph.
         """
         check_weights(graph, weights)
+        origin = {"exporter": self.name, "exporter_version": self.version}
+        if self._precision == "int8":
+            origin |= self._images.labels
         with quiet():
             tensorflow, keras = require_extra(_EXTRA, "tensorflow", "keras")
             model = _KerasModel(keras, graph, weights).finish()
-            converter = tensorflow.lite.TFLiteConverter.from_keras_model(model)
-            if self._precision != "float32":
-                converter.optimizations = [tensorflow.lite.Optimize.DEFAULT]
-            if self._precision == "float16":
-                converter.target_spec.supported_types = [tensorflow.float16]
-            if self._precision == "int8":
-                converter.representative_dataset = lambda: self._images(graph)
-                converter.target_spec.supported_ops = [tensorflow.lite.OpsSet.TFLITE_BUILTINS_INT8]
-                converter.inference_input_type = converter.inference_output_type = tensorflow.int8
-            data: bytes = converter.convert()
+            data = self._convert(tensorflow, graph, model)
         outputs = output_names(graph)
         return relabel(
             data,
-            labels={**(labels or {}), "exporter": self.name, "exporter_version": self.version},
+            labels={**(labels or {}), **origin},
             inputs={name: name for name in input_names(graph)},
             outputs={f"output_{number}": name for number, name in enumerate(outputs)},
             description=f"hilnas {self.name} {self.version}",
         )
 
-    def _images(self, graph: Graph) -> Iterator[dict[str, npt.NDArray[np.float32]]]:
-        batches = self._calibration or random_images(graph.inputs, 8)
-        for images in zip(*batches, strict=True):
-            yield {
-                name: image[None] for name, image in zip(input_names(graph), images, strict=True)
-            }
+    def _convert(self, tensorflow: Any, graph: Graph, model: Any) -> bytes:
+        converter = tensorflow.lite.TFLiteConverter.from_keras_model(model)
+        if self._precision != "float32":
+            converter.optimizations = [tensorflow.lite.Optimize.DEFAULT]
+        if self._precision == "float16":
+            converter.target_spec.supported_types = [tensorflow.float16]
+        if self._precision == "int8":
+            names, samples = input_names(graph), list(self._images.samples(graph))
+            converter.representative_dataset = lambda: (
+                dict(zip(names, sample, strict=True)) for sample in samples
+            )
+            converter.target_spec.supported_ops = [tensorflow.lite.OpsSet.TFLITE_BUILTINS_INT8]
+            converter.inference_input_type = converter.inference_output_type = tensorflow.int8
+        data: bytes = converter.convert()
+        return data
 
 
 class _KerasModel:

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     import torch
 
 _EXTRA = "litert-torch"
+_VERSION = "1"
 
 
 class LitertTorchExporter:
@@ -43,7 +44,7 @@ class LitertTorchExporter:
         Raises:
             MissingExtra: litert-torch is not installed.
         """
-        return f"1+litert-torch-{version_of(_EXTRA, 'litert-torch')}"
+        return f"{_VERSION}+litert-torch-{version_of(_EXTRA, 'litert-torch')}"
 
     def export(
         self, graph: Graph, weights: Weights, *, labels: Mapping[str, str] | None = None
