@@ -11,6 +11,7 @@ happens where an activation is dead or all but constant. So ranges are widened u
     multiply                out / 2^15        <= a * b        and a * b <= out * 2^7
     join                    out / 2^7         <= in           and in <= out * 2^6
     pool, pad, slice        in                 = out
+    sigmoid                                       out  = 1 / 2^8, the only one that its kernel has
 
 Bounds of XNNPACK (found by trying powers of two), with a factor of two to spare. None costs any
 precision that the operator's result could have had.
@@ -38,6 +39,7 @@ _LEAST_RANGE = 1e-6
 _LARGEST_BIAS = 2.0**30  # of an int32 accumulator; the products get the other half
 _LEAST_CHANNEL = 2.0**-20  # of the largest weight: a channel of zeros needs a scale as well
 _PASSES = 16
+_LOGISTIC_SCALE = 2.0**-8  # whatever was measured: the kernel has no other
 _CODES = schema.BuiltinOperator
 _CHANNELS_LAST = (_CODES.DEPTHWISE_CONV_2D,)
 _WEIGHTED = (_CODES.CONV_2D, _CODES.DEPTHWISE_CONV_2D, _CODES.FULLY_CONNECTED)
@@ -93,22 +95,29 @@ class _Ranges:
             for index, tensor in enumerate(graph.tensors)
             if tensor.buffer and tensor.type == schema.TensorType.FLOAT32
         }
-        activations = [*self.inputs, *(output for _, _, output in self._operators)]
-        self._ranges = {index: [0.0, 0.0] for index in activations}
+        self._activations = [*self.inputs, *(output for _, _, output in self._operators)]
+        self._ranges = {index: [0.0, 0.0] for index in self._activations}
+        for code, inputs, _ in self._operators:
+            for index in inputs if code not in _WEIGHTED else ():
+                if index in self._constants:  # an operand is quantized as activations are
+                    self._include(index, self._constants[index])
         self._fused = _fused_joins(self._operators, [int(i) for i in graph.outputs])
         self._changed = False
 
     def include(self, read: Callable[[int], Callable[[], Array]]) -> None:
         """Widen by what the interpreter's tensors hold now."""
-        for index, bounds in self._ranges.items():
-            values = read(index)()
-            low, high = float(values.min()), float(values.max())
-            if not np.isfinite([low, high]).all():
-                raise CalibrationError(
-                    f"expected finite activations, found {low} to {high} in"
-                    f" {self._names[index]!r} on a calibration image"
-                )
-            bounds[:] = min(low, bounds[0]), max(high, bounds[1])
+        for index in self._activations:
+            self._include(index, read(index)())
+
+    def _include(self, index: int, values: Array) -> None:
+        low, high = float(values.min()), float(values.max())
+        if not np.isfinite([low, high]).all():
+            raise CalibrationError(
+                f"expected finite activations, found {low} to {high} in"
+                f" {self._names[index]!r} on a calibration image"
+            )
+        bounds = self._ranges.setdefault(index, [0.0, 0.0])
+        bounds[:] = min(low, bounds[0]), max(high, bounds[1])
 
     def widen(self) -> None:
         """Widen what is narrower than the runtime can use; see the module."""
@@ -150,20 +159,19 @@ class _Ranges:
                 same = index in self._fused
                 self._raise(output, self._scale(index) / (1 if same else 2**6))
                 self._raise(index, self._scale(output) / (1 if same else 2**7))
+        elif code == _CODES.LOGISTIC:
+            self._raise(output, _LOGISTIC_SCALE)
         elif code in _SAME_SCALE:
             self._raise(output, self._scale(inputs[0]))
             self._raise(inputs[0], self._scale(output))
 
     def _scale(self, index: int) -> float:
-        if index in self._constants:
-            values = self._constants[index]
-            return float(max(values.max(), 0) - min(values.min(), 0)) / _STEPS
         low, high = self._ranges[index]
         return (high - low) / _STEPS
 
     def _raise(self, index: int, scale: float) -> None:
         """Widen upwards to at least this scale."""
-        if index in self._ranges and self._scale(index) < scale * (1 - 1e-6):
+        if self._scale(index) < scale * (1 - 1e-6):
             self._ranges[index][1] = self._ranges[index][0] + scale * _STEPS
             self._changed = True
 
