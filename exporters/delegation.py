@@ -14,7 +14,7 @@ from typing import Any
 
 from ai_edge_litert.interpreter import Interpreter
 
-from exporters.errors import DamagedModel
+from exporters.runner import load_interpreter
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,13 +40,7 @@ def read_delegation(data: bytes) -> Delegation:
     Raises:
         DamagedModel: the runtime cannot prepare the model; says why.
     """
-    try:
-        interpreter = Interpreter(model_content=data, num_threads=1)
-        interpreter.allocate_tensors()
-    except (ValueError, RuntimeError) as error:
-        text = " ".join(str(error).split())
-        raise DamagedModel(f"the runtime cannot prepare the model: {text}") from error
-    return _read(interpreter)
+    return _read(load_interpreter(data))
 
 
 def _read(interpreter: Interpreter) -> Delegation:

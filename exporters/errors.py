@@ -4,6 +4,7 @@
   x WeightsError          kernel or bias missing, of another shape, or not finite: fix the weights
   x UnsupportedOperator   the exporter cannot express it: choose another exporter or network
   x CalibrationError      calibration images that are none, of another shape, or not finite
+  x UnknownExporter       no exporter has that name or precision: the message lists them
   x MissingExtra          an optional dependency is not installed: install the extra it names
   x DamagedModel          the bytes are not a whole .tflite model: export again
   x DamagedPack           a pack without its manifest, or the two do not agree: export it again
@@ -27,6 +28,10 @@ class UnsupportedOperator(ExportError):
 
 class CalibrationError(ExportError):
     """Calibration images that do not fit the graph; names the input, expected and found."""
+
+
+class UnknownExporter(ExportError):
+    """No exporter has that name or precision; lists those that there are."""
 
 
 class MissingExtra(ExportError):

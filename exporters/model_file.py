@@ -97,6 +97,24 @@ def read_operators(data: bytes) -> tuple[str, ...]:
         raise DamagedModel(f"the operators of the model cannot be read: {error!r}") from error
 
 
+def read_precision(data: bytes) -> str:
+    """Return ``int8`` if the model's inputs are, ``float16`` if a constant is, else ``float32``.
+
+    Raises:
+        DamagedModel: the bytes are not a whole model.
+    """
+    model = _parse(data)
+    try:
+        graph = model.Subgraphs(0)
+        types = [graph.Tensors(i).Type() for i in range(graph.TensorsLength())]
+        inputs = {types[graph.Inputs(i)] for i in range(graph.InputsLength())}
+    except _UNREADABLE as error:
+        raise DamagedModel(f"the tensors of the model cannot be read: {error!r}") from error
+    if schema.TensorType.INT8 in inputs:
+        return "int8"
+    return "float16" if schema.TensorType.FLOAT16 in types else "float32"
+
+
 def read_labels(data: bytes) -> Mapping[str, str]:
     """Return what an exporter of ours wrote of a model's origin; empty for a foreign model.
 

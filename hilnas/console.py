@@ -51,6 +51,9 @@ app.add_typer(table_app, name="table")
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output.")]
 Resolution = Annotated[int, typer.Option(help="Height and width of the image in pixels.", min=8)]
 Width = Annotated[float, typer.Option(help="Width multiplier of all filters.")]
+Precision = Annotated[
+    str, typer.Option(help="float32, float16 (weights only) or int8 (of weights and activations).")
+]
 Seed = Annotated[int, typer.Option(help="Decides every random choice.", min=0)]
 Device = Annotated[str, typer.Argument(help="Address: local, or local:cpu=N.")]
 TableArgument = Annotated[str, typer.Argument(help="A table's name, or the path of a file.")]

@@ -12,6 +12,7 @@ import typer
 from hilnas.console import (
     Device,
     Json,
+    Precision,
     Resolution,
     Seed,
     Width,
@@ -46,11 +47,13 @@ def profile(
     space: Annotated[str, typer.Option(help="The space whose layers are measured.")],
     resolution: Resolution = 224,
     width: Width = 1.0,
+    precision: Precision = "float32",
     network: Annotated[
         list[str] | None, typer.Option(help="Also the layers of this network; may be repeated.")
     ] = None,
     table: Annotated[
-        str | None, typer.Option(help="Name or path of the table; default SPACE@RESOLUTION.")
+        str | None,
+        typer.Option(help="Name or path of the table; default as mnasnet@224 or mnasnet@224-int8."),
     ] = None,
     budget: Annotated[
         float | None, typer.Option(parser=parse_duration, help="Stop after e.g. 90s, 20m or 1h.")
@@ -73,18 +76,21 @@ def profile(
     from device_agents.open import open_agent
     from latency_tables.calibration import choose_networks
     from latency_tables.profile import profile as profile_layers
-    from networks.block_strings import find_network
+    from networks.names import find_chain
     from networks.spaces import make_space
 
     chosen = make_space(space, resolution=resolution, width=width)
-    others = [layer for text in network or () for layer in find_network(text).layers]
-    name = table or f"{space}@{resolution}" + ("" if width == 1.0 else f"x{width:g}")
+    others = [layer for text in network or () for layer in find_chain(text).layers]
+    name = table or f"{space}@{resolution}" + ("" if width == 1.0 else f"x{width:g}") + (
+        "" if precision == "float32" else f"-{precision}"
+    )
     with open_agent(device) as agent, progress_bar() as update:
         result = profile_layers(
             agent,
             list(dict.fromkeys([*chosen.layers, *others])),
             table_store().directory(name),
             networks=choose_networks(chosen, seed=seed),
+            precision=precision,
             plan=dataclasses.replace(DEFAULT_PLAN, min_span_s=span),
             budget_s=budget,
             seed=seed,
@@ -121,14 +127,17 @@ def measure(
     """Measure one .tflite file end to end, with the interval of another session."""
     from device_agents.measurement import ModelFile
     from device_agents.open import open_agent
-    from exporters.model_file import read_model
+    from exporters.model_file import read_model, read_precision
     from latency_tables.end_to_end import measure_model, require_condition
 
-    _, sha256 = read_model(file)
+    data, sha256 = read_model(file)
+    precision = read_precision(data)
     with open_agent(device) as agent, progress_bar() as update:
         if like is not None:
-            require_condition(agent, table_store().load(like))
-        result = measure_model(agent, ModelFile(file, sha256, "network"), progress=update)
+            require_condition(agent, table_store().load(like), precision=precision)
+        result = measure_model(
+            agent, ModelFile(file, sha256, "network"), precision=precision, progress=update
+        )
     low, high = result.interval_ms
     values = {
         "latency_ms": result.latency_ms, "interval_ms": [low, high],

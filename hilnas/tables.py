@@ -63,10 +63,10 @@ def table_predict(
 ) -> None:
     """Predict the latency of networks from a table."""
     from latency_tables.predictor import predict_network
-    from networks.block_strings import find_network
+    from networks.names import find_chain
 
     found = table_store().load(table)
-    predicted = [(name, predict_network(found, find_network(name))) for name in networks]
+    predicted = [(name, predict_network(found, find_chain(name))) for name in networks]
     values = [
         {"network": name, "latency_ms": p.latency_ms, "std_ms": p.std_ms} for name, p in predicted
     ]

@@ -78,14 +78,14 @@ def measure_model(
 
 
 def require_condition(
-    agent: Agent, table: LatencyTable, *, plan: ResidentPlan = DEFAULT_PLAN
+    agent: Agent, table: LatencyTable, *, precision: str, plan: ResidentPlan = DEFAULT_PLAN
 ) -> None:
-    """Check that the agent measures under the table's condition.
+    """Check that the agent measures models of this precision under the table's condition.
 
     Raises:
         ConditionMismatch: it does not; names the fields that differ.
     """
-    condition = agent.condition(precision=table.condition.precision, plan=plan)
+    condition = agent.condition(precision=precision, plan=plan)
     if condition != table.condition:
         raise ConditionMismatch(f"measure like {table.name!r}", table.condition, condition)
 

@@ -20,6 +20,7 @@ from device_agents.measurement import (
     Condition,
     ResidentPlan,
 )
+from exporters.catalog import make_exporter
 from exporters.exporter import Exporter
 from latency_tables.coverage import measure_coverage
 from latency_tables.errors import ConditionMismatch, NotMeasured, TableNotFound
@@ -73,6 +74,7 @@ def profile(
         budget_s: wall-clock seconds for exporting and measuring; when they are over, what was
             measured is published as a partial table. None: until all is done.
         seed: of the random weights and of the order of visits.
+        exporter: of this precision; by default the direct one.
         progress: called with (done, total, what) some times a second.
 
     Raises:
@@ -84,6 +86,7 @@ def profile(
     """
     started_s = time.monotonic()
     report = progress or silent
+    exporter = exporter or make_exporter(precision=precision, seed=seed)
     condition = agent.condition(precision=precision, plan=plan)
     with JournalWriter.open(directory.journal) as journal:
         _check_condition(directory, condition)

@@ -17,6 +17,7 @@ import numpy.typing as npt
 from scipy import stats
 
 from device_agents.measurement import DEFAULT_PLAN, Agent, ResidentPlan
+from exporters.catalog import make_exporter
 from exporters.exporter import Exporter
 from latency_tables.errors import ConditionMismatch, NotMeasured, ValidationError
 from latency_tables.journal import JournalWriter
@@ -100,6 +101,7 @@ def validate(
         MissingLayers: the table does not price a layer of one of them.
         ValidationError: fewer than 3 networks could be measured.
     """
+    exporter = exporter or make_exporter(precision=table.condition.precision, seed=seed)
     condition = agent.condition(precision=table.condition.precision, plan=plan)
     if condition != table.condition:
         raise ConditionMismatch(f"validate {table.name!r}", table.condition, condition)

@@ -236,12 +236,5 @@ def _decimal(ratio: Fraction) -> str:
     return f"{Decimal(ratio.numerator) / Decimal(ratio.denominator):f}"
 
 
-def find_network(text: str) -> Network:
-    """Return the chain that a text names: `networks.names.find_chain` by its former place."""
-    from networks.names import find_chain
-
-    return find_chain(text)
-
-
 def _by_text(texts: dict[_T, str], text: str) -> _T:
     return next(value for value, own in texts.items() if own == text)

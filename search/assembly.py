@@ -16,12 +16,13 @@ from pathlib import Path
 from latency_tables.predictor import Predictor, compile_predictor
 from latency_tables.table import LatencyTable
 from networks.block_strings import format_network
+from networks.network import Network
 from networks.spaces import make_space
 from networks.spaces.chain import ChainSpace
 from search.config import RunConfig, Scalar
 from search.errors import EvaluatorError, RunError
 from search.evaluators.evaluator import Evaluator
-from search.run import Progress, SearchResult, resume, run_search
+from search.run import Progress, SearchResult, load, resume, run_search
 from search.run_directory import RunDirectory
 from search.searcher import Searcher
 from search.searchers import make_searcher
@@ -71,6 +72,27 @@ def space_of(config: RunConfig) -> ChainSpace:
         resolution=int(config.settings.get("resolution", 224)),
         width=float(config.settings.get("width", 1.0)),
     )
+
+
+def find_trial(run: Path, number: int | None = None) -> tuple[Network, dict[str, str]]:
+    """Return the network of a run's trial, by default its best, and where it came from in words.
+
+    Raises:
+        NotARun, StoreError: the run cannot be read.
+        RunError: it has no trial of that number, or none that meets its target.
+    """
+    result = load(run)
+    trials = {trial.number: trial for trial in result.trials}
+    trial = result.best if number is None else trials.get(number)
+    if trial is None and number is None:
+        raise RunError(f"{run}: no network that was evaluated meets the target; name one, as RUN:0")
+    if trial is None:
+        raise RunError(f"{run}: expected a trial of 0 to {len(trials) - 1}, found {number}")
+    return space_of(result.config).decode(trial.genotype), {
+        "space": result.config.space,
+        "genotype": ",".join(map(str, trial.genotype)),
+        "trial": f"{run.name}:{trial.number}",
+    }
 
 
 def summarize_run(result: SearchResult) -> dict[str, object]:
