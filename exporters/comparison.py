@@ -33,8 +33,8 @@ class Comparison:
     """What two models of one network have in common, and where they differ.
 
     Args:
-        differences: operators of the second that the first has otherwise, such as
-            ``+ TRANSPOSE at 4``; empty where the sequences are equal.
+        differences: operators that the second has otherwise, such as ``+ TRANSPOSE at 4``, those
+            that widen constants left out; empty where the sequences are equal.
         max_error: largest |first - second| over all outputs of ``images`` images.
         rms_error: root of the mean squared difference, over the first's output range.
         output_range: largest minus smallest output of the first.
@@ -79,7 +79,9 @@ def compare_models(
     return Comparison(
         first=_side(exporters[0], first),
         second=_side(exporters[1], second),
-        differences=operator_differences(read_operators(first), read_operators(second)),
+        differences=operator_differences(
+            *(read_operators(data, of_constants=False) for data in (first, second))
+        ),
         max_error=float(np.abs(a - b).max()),
         rms_error=float(np.sqrt(np.mean((a - b) ** 2)) / (span or 1.0)),
         output_range=span,

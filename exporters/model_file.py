@@ -77,8 +77,12 @@ def read_model(path: Path) -> tuple[bytes, str]:
     return data, hashlib.sha256(data).hexdigest()
 
 
-def read_operators(data: bytes) -> tuple[str, ...]:
+def read_operators(data: bytes, *, of_constants: bool = True) -> tuple[str, ...]:
     """Return the names of a model's TFLite operators, in order of execution.
+
+    Args:
+        of_constants: also those that only widen a constant (float16 weights), which run once,
+            before the first image, wherever they stand.
 
     Raises:
         DamagedModel: the bytes are not a whole model.
@@ -90,8 +94,13 @@ def read_operators(data: bytes) -> tuple[str, ...]:
             for code in map(model.OperatorCodes, range(model.OperatorCodesLength()))
         ]
         graph = model.Subgraphs(0)
+        operators = [graph.Operators(i) for i in range(graph.OperatorsLength())]
         return tuple(
-            codes[graph.Operators(i).OpcodeIndex()] for i in range(graph.OperatorsLength())
+            name
+            for operator in operators
+            if (name := codes[operator.OpcodeIndex()]) != "DEQUANTIZE"
+            or of_constants
+            or not _is_constant(model, graph.Tensors(operator.Inputs(0)))
         )
     except _UNREADABLE as error:
         raise DamagedModel(f"the operators of the model cannot be read: {error!r}") from error
@@ -158,6 +167,10 @@ def _parse(data: bytes) -> schema.Model:
 
 # What `_replace` calls a file that is not whole yet
 _TEMPORARY = re.compile(r"\..+\.[a-z0-9_]{8}\.part")
+
+
+def _is_constant(model: schema.Model, tensor: schema.Tensor) -> bool:
+    return bool(model.Buffers(tensor.Buffer()).DataLength())
 
 
 def _holds(path: Path, data: bytes) -> bool:

@@ -194,7 +194,8 @@ def _find(text: str) -> tuple[Network | CellNetwork, dict[str, str]]:
 def _calibration_images(name: str, shape: Shape) -> npt.NDArray[np.float32]:
     from search.datasets import load_dataset
 
-    images = load_dataset(name, resolution=shape.height).train.first(CALIBRATION_IMAGES).images
+    data = load_dataset(name, resolution=shape.height, channels=shape.channels)
+    images = data.train.first(CALIBRATION_IMAGES).images
     return images.transpose(0, 2, 3, 1).copy()
 
 
