@@ -229,19 +229,39 @@ class Residents:
         return {"forgotten": request["sha256"]}
 
     def invoke(self, request: dict[str, Any]) -> dict[str, Any]:
-        """Run a batch of float32 inputs one after another; the model has one input, one output."""
+        """Run a batch of float32 inputs one after another; the model has one input, one output.
+
+        Quantized ones take and give the same real numbers, at their own scale.
+        """
         numpy = importlib.import_module("numpy")
         interpreter = self._interpreters[request["sha256"]]
         (source,), (target,) = interpreter.get_input_details(), interpreter.get_output_details()
         flat = numpy.frombuffer(base64.b64decode(request["inputs"]), numpy.float32)
         answers = []
         for item in flat.reshape((-1, *source["shape"])):
-            interpreter.set_tensor(source["index"], item)
+            interpreter.set_tensor(source["index"], _quantized(item, source, numpy))
             interpreter.invoke()
-            answers.append(interpreter.get_tensor(target["index"]).astype(numpy.float32))
+            answers.append(_restored(interpreter.get_tensor(target["index"]), target, numpy))
         self._fill(interpreter)
         content = base64.b64encode(b"".join(a.tobytes() for a in answers)).decode()
         return {"outputs": content, "shape": [int(n) for n in target["shape"]]}
+
+
+def _quantized(values: Any, tensor: dict[str, Any], numpy: Any) -> Any:
+    kind = numpy.dtype(tensor["dtype"])
+    if kind.kind == "f":
+        return values.astype(kind)
+    scale, zero_point = tensor["quantization"]
+    limits = numpy.iinfo(kind)
+    return numpy.clip(numpy.rint(values / scale) + zero_point, limits.min, limits.max).astype(kind)
+
+
+def _restored(values: Any, tensor: dict[str, Any], numpy: Any) -> Any:
+    values = values.astype(numpy.float32)
+    if numpy.dtype(tensor["dtype"]).kind == "f":
+        return values
+    scale, zero_point = tensor["quantization"]
+    return (values - numpy.float32(zero_point)) * numpy.float32(scale)
 
 
 def _preemptions() -> int:

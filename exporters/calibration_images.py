@@ -44,8 +44,15 @@ class CalibrationImages:
         """What a model that was calibrated on them says of it."""
         if self._images is None:
             return {"calibration": f"random {self._seed}"}
-        digest = hashlib.sha256(np.ascontiguousarray(self._images).data).hexdigest()
-        return {"calibration": f"{len(self._images)} images", "calibration_sha256": digest}
+        sha256 = hashlib.sha256(np.ascontiguousarray(self._images).data).hexdigest()
+        return {"calibration": f"{len(self._images)} images", "calibration_sha256": sha256}
+
+    @property
+    def digest(self) -> str:
+        """A short text that tells them apart, for an exporter's version."""
+        if self._images is None:
+            return f"random-{self._seed}"
+        return f"images-{self.labels['calibration_sha256'][:12]}"
 
     def samples(self, graph: Graph) -> Iterator[Sequence[Array]]:
         """Return the samples, each one NHWC image an input of the graph.

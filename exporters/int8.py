@@ -52,8 +52,8 @@ class Int8Exporter:
 
     def __init__(self, images: Array | None = None, *, seed: int = 0) -> None:
         self._quantizer = _Quantizer()
-        self.version = f"{_VERSION}+{_PACKAGE}-{self._quantizer.version}"
         self._images = CalibrationImages(images, seed=seed)
+        self.version = f"{_VERSION}+{_PACKAGE}-{self._quantizer.version}+{self._images.digest}"
 
     def export(
         self, graph: Graph, weights: Weights, *, labels: Mapping[str, str] | None = None

@@ -77,12 +77,13 @@ class KerasExporter:
 
     @property
     def version(self) -> str:
-        """Version of this exporter and of TensorFlow.
+        """Version of this exporter and of TensorFlow, in int8 with what it is calibrated on.
 
         Raises:
             MissingExtra: TensorFlow is not installed.
         """
-        return f"{_VERSION}+tensorflow-{version_of(_EXTRA, 'tensorflow', 'tensorflow-cpu')}"
+        version = f"{_VERSION}+tensorflow-{version_of(_EXTRA, 'tensorflow', 'tensorflow-cpu')}"
+        return f"{version}+{self._images.digest}" if self._precision == "int8" else version
 
     def export(
         self, graph: Graph, weights: Weights, *, labels: Mapping[str, str] | None = None

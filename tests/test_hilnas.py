@@ -1,6 +1,8 @@
 """The front door: what bad input gets is one line and a non-zero exit, and nothing is left."""
 
 import contextlib
+import hashlib
+import importlib.util
 import json
 import os
 import pty
@@ -9,10 +11,14 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 from typer.testing import CliRunner, Result
 
+from exporters.model_file import read_labels, read_precision
 from hilnas import app
 from hilnas.console import columns, parse_duration
+from networks.names import find_network
+from tests.contracts.exporter_contract import trained_like
 
 ROOT = Path(__file__).parent.parent
 
@@ -51,6 +57,86 @@ def test_export_tells_all_in_json(tmp_path: Path) -> None:
     assert set(values) >= {"model", "sha256", "params", "madds", "operators", "size_bytes"}
     assert values["params"] == 2_030_264
     assert (tmp_path / "small.tflite").stat().st_size == values["size_bytes"]
+
+
+@pytest.mark.parametrize("precision", ["float32", "float16", "int8"])
+def test_trained_weights_and_calibration_images_travel_with_the_model(precision: str) -> None:
+    text = "mnasnet-small,resolution=32,classes=10,in_channels=1"
+    torch.save(trained_like(find_network(text).graph()).state_dict(), "trained.pt")
+    result = hilnas(
+        "export", text, "-o", "m.tflite", "--weights", "trained.pt", "--precision", precision,
+        "--calibration", "digits", "--json",
+    )  # fmt: skip
+    values = json.loads(result.stdout)
+    assert values["precision"] == precision
+    assert values["delegation"]["is_whole"]
+    assert result.stderr == ""
+    data = Path("m.tflite").read_bytes()
+    assert hashlib.sha256(data).hexdigest() == values["sha256"]
+    assert read_precision(data) == precision
+    labels = read_labels(data)
+    assert labels["network"] == values["network"]
+    assert (
+        labels["weights_file_sha256"] == hashlib.sha256(Path("trained.pt").read_bytes()).hexdigest()
+    )
+    assert (precision == "int8") == ("calibration_sha256" in labels)
+
+
+def test_int8_of_trained_weights_on_random_images_is_said_to_be_for_timing() -> None:
+    text = "mnasnet-small,resolution=32"
+    torch.save(trained_like(find_network(text).graph()).state_dict(), "trained.pt")
+    result = hilnas(
+        "export", text, "-o", "m.tflite", "--weights", "trained.pt", "--precision", "int8"
+    )
+    assert result.exit_code == 0
+    assert "give --calibration" in result.stderr
+
+
+def test_what_an_export_cannot_be_leaves_no_file() -> None:
+    small = ("export", "mnasnet-small,resolution=32", "-o", "m.tflite")
+    assert "found 'direct' and 'int4'" in fails(*small, "--precision", "int4")
+    assert "found 'karas'" in fails(*small, "--exporter", "karas")
+    assert "No such file" in fails(*small, "--weights", "none.pt")
+    assert "no images found: 'nothing'" in fails(*small, "--calibration", "nothing")
+    assert "44" in fails(
+        "export", "mnasnet-small,resolution=44", "-o", "m.tflite", "--calibration", "digits"
+    )
+    if importlib.util.find_spec("tensorflow") is None:
+        assert "hilnas[tensorflow]" in fails(*small, "--verify")
+    assert not Path("m.tflite").exists()
+
+
+def test_verification_of_an_exporter_against_itself_agrees() -> None:
+    result = hilnas(
+        "export", "mnasnet-small,resolution=32", "-o", "m.tflite", "--verify", "--against",
+        "direct", "--json",
+    )  # fmt: skip
+    found = json.loads(result.stdout)["verification"]
+    assert result.exit_code == 0
+    assert found["agrees"]
+    assert found["differences"] == []
+    assert found["max_error"] == 0
+    assert found["latency"]["pairs"] == 30
+
+
+def test_a_network_of_cells_is_exported_but_not_priced(tmp_path: Path) -> None:
+    result = hilnas("export", "nasnet-a-mobile,resolution=32", "-o", "n.tflite", "--json")
+    assert json.loads(result.stdout)["params"] == 5_289_978
+    assert "network of cells" in fails(
+        "profile", "local", "--space", "accel-nasbench", "--network", "nasnet-a-mobile"
+    )
+
+
+def test_layers_go_to_disk_and_on_after_a_stop() -> None:
+    command = (
+        "export-layers", "accel-nasbench", "-o", "layers", "--resolution", "32", "--json",
+    )  # fmt: skip
+    first, again = (json.loads(hilnas(*command).stdout) for _ in range(2))
+    assert first["written"] == first["layers"] == again["kept"] > 100
+    assert len(list(Path("layers").glob("*.tflite"))) == first["layers"]
+    packs = json.loads(hilnas(*command[:3], "packs", *command[4:], "--pack", "50").stdout)
+    assert packs["layers"] == first["layers"]
+    assert len(packs["manifests"]) == packs["written"] < 10
 
 
 def test_unknown_names_get_suggestions() -> None:

@@ -17,6 +17,11 @@ from device_agents.floor import summarize
 from device_agents.local import LocalAgent
 from device_agents.measurement import Agent, FailedVisit, ModelFile, ResidentPlan, Visit
 from device_agents.open import open_agent
+from exporters.catalog import make_exporter
+from exporters.exporter import export_layer
+from exporters.runner import Runner
+from networks.graph import Shape
+from networks.layers import Conv
 from tests.contracts.agent_contract import AgentContract, visits_of
 from tests.device_agents.models import build_model, store, write_model
 
@@ -214,6 +219,17 @@ def test_invoke_gives_what_the_runtime_gives(agent: LocalAgent, tmp_path: Path) 
         interpreter.invoke()
         expected.append(interpreter.get_tensor(interpreter.get_output_details()[0]["index"])[0])
     np.testing.assert_allclose(agent.invoke(model, inputs), np.stack(expected), rtol=1e-6)
+
+
+def test_invoke_of_an_int8_model_takes_and_gives_real_numbers(
+    agent: LocalAgent, tmp_path: Path
+) -> None:
+    layer = Conv(Shape(8, 8, 3), 4, kernel=3)
+    found = export_layer(layer, tmp_path / "q.tflite", exporter=make_exporter(precision="int8"))
+    inputs = np.random.default_rng(1).normal(size=(3, 8, 8, 3)).astype(np.float32)
+    expected = Runner(found.path.read_bytes()).run_batch(inputs)
+    model = ModelFile(found.path, found.sha256)
+    np.testing.assert_array_equal(agent.invoke(model, inputs), expected)
 
 
 def test_invoke_refuses_what_measuring_refuses(agent: LocalAgent, tmp_path: Path) -> None:

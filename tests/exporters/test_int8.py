@@ -252,3 +252,11 @@ def test_a_network_of_cells_is_one_delegate(precision: str) -> None:
     assert run.is_one_delegate
     (expected,) = Runner(DirectExporter().export(graph, weights)).run(image)
     assert error(run.output, expected) < 0.02
+
+
+def test_the_version_tells_what_it_was_calibrated_on() -> None:
+    images = np.zeros((2, 4, 4, 3), np.float32)
+    makes = (None, images, images + 1)
+    versions = {Int8Exporter(made).version for made in makes} | {Int8Exporter(seed=1).version}
+    assert len(versions) == 4
+    assert Int8Exporter(images).version == Int8Exporter(images.copy()).version

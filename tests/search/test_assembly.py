@@ -10,7 +10,7 @@ from device_agents.measurement import Condition
 from latency_tables.table import Calibration, LatencyTable, Provenance, Row
 from networks.errors import UnknownName
 from networks.spaces import make_space
-from search.assembly import assemble, go_on, start, summarize_run
+from search.assembly import assemble, find_trial, go_on, start, summarize_run
 from search.config import RunConfig
 from search.demo import choose_finalists
 from search.errors import EvaluatorError, RunError
@@ -75,6 +75,20 @@ def test_a_run_starts_goes_on_and_is_reported(config: RunConfig, tmp_path: Path)
     assert curve[-1] == found.best.quality
     known = curve[np.isfinite(curve)]
     assert np.all(np.diff(known) >= 0)
+
+
+def test_a_trial_is_found_by_its_run_with_its_origin(config: RunConfig, tmp_path: Path) -> None:
+    found = start(config, tmp_path / "run")
+    assert found.best is not None
+    space = make_space("accel-nasbench", resolution=32)
+    network, origin = find_trial(tmp_path / "run")
+    assert network == space.decode(found.best.genotype)
+    assert origin["trial"] == f"run:{found.best.number}"
+    network, origin = find_trial(tmp_path / "run", 3)
+    assert network == space.decode(found.trials[3].genotype)
+    assert origin["genotype"] == ",".join(map(str, found.trials[3].genotype))
+    with pytest.raises(RunError, match="expected a trial of 0 to 39, found 40"):
+        find_trial(tmp_path / "run", 40)
 
 
 def test_none_that_meets_the_target_is_said_plainly(config: RunConfig, tmp_path: Path) -> None:
