@@ -12,7 +12,6 @@ History of ``version``, beside litert-torch's own:
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
@@ -62,8 +61,7 @@ class LitertTorchExporter:
         inputs, outputs = input_names(graph), output_names(graph)
         flat = flat_values(graph)
         images = [number for number, value in enumerate(graph.outputs) if value not in flat]
-        with quiet(), warnings.catch_warnings():
-            warnings.simplefilter("ignore")
+        with quiet():
             torch, litert_torch = require_extra(_EXTRA, "torch", "litert_torch")
             module = litert_torch.to_channel_last_io(
                 _module(graph, weights), args=list(range(len(inputs))), outputs=images
