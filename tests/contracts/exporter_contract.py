@@ -229,6 +229,13 @@ class ExporterContract:
         """Return the largest difference, over the output's scale where that is > 1."""
         return float(np.abs(found - expected).max() / max(1.0, np.abs(expected).max()))
 
+    def make_module(self, graph: Graph, seed: int) -> GraphModule:
+        """Return the module that a model should equal."""
+        return trained_like(graph, seed)
+
+    def check_operators(self, graph: Graph, operators: tuple[str, ...]) -> None:
+        """Refuse operators that the model of a graph should not have; by default, none."""
+
     @pytest.mark.parametrize("layer", mnasnet_layers(), ids=lambda layer: layer.key)
     def test_every_layer_of_the_space_is_one_delegate_and_equals_torch(self, layer: Layer) -> None:
         assert self._error(lower_layer(layer)) < self.layer_tolerance
@@ -329,12 +336,14 @@ class ExporterContract:
 
     def _error(self, graph: Graph, seed: int = 0) -> float:
         """Return the largest of the outputs' differences from torch."""
-        module = trained_like(graph, seed)
+        module = self.make_module(graph, seed)
         images = [random_image(shape, seed + i) for i, shape in enumerate(graph.inputs)]
         exporter = self.make_exporter_for(*images)
         data = exporter.export(graph, folded_weights(module))
         run = run_model(data, *images)
-        assert run.is_one_delegate == self.not_delegated.isdisjoint(read_operators(data))
+        operators = read_operators(data)
+        assert run.is_one_delegate == self.not_delegated.isdisjoint(operators)
+        self.check_operators(graph, operators)
         with torch.no_grad():
             outputs = module.outputs(*(torch.from_numpy(i).permute(0, 3, 1, 2) for i in images))
         return max(map(self._difference, run.outputs, (output.numpy() for output in outputs)))
