@@ -1,11 +1,13 @@
-# Everything on a fresh machine with Python 3.11: `make demo` and `make test`.
+# Everything on a fresh machine with Python 3.11: `make demo`, `make test`, and the official
+# converters in an environment of their own, 4 GB of it: `make test-exporters`.
 
 PYTHON ?= python3.11
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/pip install --quiet --constraint constraints.txt
+EXPORTERS := .venv-exporters
 
-.PHONY: install demo test check bench clean
+.PHONY: install demo test test-exporters check bench clean
 
 install: $(VENV)/.installed
 demo: install
@@ -13,6 +15,9 @@ demo: install
 
 test: $(VENV)/.installed-test check
 	$(BIN)/pytest
+
+test-exporters: $(EXPORTERS)/.installed
+	$(EXPORTERS)/bin/pytest -p no:anyio tests/official  # whose plugin is older than pytest
 
 check: $(VENV)/.installed-test
 	$(BIN)/ruff format --check .
@@ -25,10 +30,10 @@ bench: install
 		$(BIN)/python -m benchmarks.$$(basename $$script .py) || exit 1; done
 
 clean:
-	rm -rf $(VENV) build *.egg-info
+	rm -rf $(VENV) $(EXPORTERS) build *.egg-info
 
-$(VENV)/bin/python:
-	$(PYTHON) -m venv $(VENV)
+%/bin/python:
+	$(PYTHON) -m venv $*
 
 $(VENV)/.installed: setup.cfg pyproject.toml constraints.txt | $(VENV)/bin/python
 	$(PIP) --editable '.[search]'
@@ -36,4 +41,9 @@ $(VENV)/.installed: setup.cfg pyproject.toml constraints.txt | $(VENV)/bin/pytho
 
 $(VENV)/.installed-test: $(VENV)/.installed
 	$(PIP) --editable '.[search,test]'
+	touch $@
+
+$(EXPORTERS)/.installed: setup.cfg pyproject.toml constraints-exporters.txt | $(EXPORTERS)/bin/python
+	$(EXPORTERS)/bin/pip install --quiet --constraint constraints-exporters.txt \
+		--editable '.[search,test,litert-torch]' tensorflow-cpu
 	touch $@
