@@ -76,7 +76,7 @@ def export_all(name: str, precision: str, folder: Path, chosen: dict[str, Graph]
 
 
 def measure(
-    n_layers: int, n_networks: int, pairs: int
+    n_layers: int, n_networks: int, sessions: int
 ) -> tuple[dict[str, float], list[str], dict[str, bool]]:
     """Return the figures, a line a difference, and which parts of the claim hold."""
     chosen = graphs(n_layers, n_networks)
@@ -103,7 +103,12 @@ def measure(
                 for number, label in enumerate(chosen):
                     files = [Path(root) / side / f"{number}.tflite" for side in pair]
                     results[label] = verify_models(
-                        files[0], files[1], agent, exporters=pair, precision=precision, pairs=pairs
+                        files[0],
+                        files[1],
+                        agent,
+                        exporters=pair,
+                        precision=precision,
+                        sessions=sessions,
                     )
                     print(f"{pair}: {label}: {results[label].latency}", file=sys.stderr, flush=True)
                 figures |= _summary(f"{rival}_{precision}".replace("-", "_"), results)
@@ -169,14 +174,14 @@ def main() -> None:
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--layers", type=int, default=len(LAYERS))
     parser.add_argument("--networks", type=int, default=len(NETWORKS))
-    parser.add_argument("--pairs", type=int, default=30, help="visits of each model")
+    parser.add_argument("--sessions", type=int, default=5, help="processes a pair of files")
     parser.add_argument("--child", nargs=3, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.child:
         name, precision, folder = options.child
         export_all(name, precision, Path(folder), graphs(options.layers, options.networks))
         return
-    figures, lines, holds = measure(options.layers, options.networks, options.pairs)
+    figures, lines, holds = measure(options.layers, options.networks, options.sessions)
     lines += [f"does not hold: {part}" for part, whether in holds.items() if not whether]
     print_claim(CLAIM, figures, holds=all(holds.values()), as_json=options.json, lines=lines)
 

@@ -9,6 +9,22 @@
     - WorkerCrashed       it ended by itself or by a signal
     - WorkerHung          it did not answer in time, and was ended
   x UnreadableAnswer      it answered, and not in the protocol; a defect, report it
+  x TransportError        a command or a file did not get through
+    - ConnectionLost      the device went away; reconnect, then pick up what was running
+    - CommandTimeout      a command had not ended at its deadline
+    - PushFailed          a file did not arrive whole; nothing is left under its name
+    - PullFailed          a file is not there or cannot be read
+    - DeviceHeld          another adb path holds the device; the message names that address
+  x NeedsHuman            a person has to do something first (exit code 4)
+    - DeviceMissing       no device answers at this address
+    - Unauthorized        the device has not been told to trust this computer
+    - DeviceSwapped       another device answers where a known one was expected
+  x DeviceBusy            another harness has the device; the message says which
+  x ToolError             the timing tool's binary or its output
+    - BinaryRefused       not found, not for this device's processor, or of another sha256
+    - RunRejected         the tool's run is no measurement; says why      (.reason, .raw)
+  x DevicesFileError      devices.toml: file, line and key of what is wrong
+  x MissingExtra          an optional dependency is not installed: install the extra it names
 """
 
 from __future__ import annotations
@@ -60,3 +76,74 @@ class WorkerHung(WorkerLost):
 
 class UnreadableAnswer(DeviceError):
     """The timing program said something that is not an answer."""
+
+
+class TransportError(DeviceError):
+    """A command or a file did not get through to the device."""
+
+
+class ConnectionLost(TransportError):
+    """The device or the cable went away; what ran on the device may still run."""
+
+
+class CommandTimeout(TransportError):
+    """A command had not ended at its deadline; it may still be running on the device."""
+
+
+class PushFailed(TransportError):
+    """A file did not arrive whole; nothing is left under its final name."""
+
+
+class PullFailed(TransportError):
+    """A file of the device is not there or cannot be read."""
+
+
+class DeviceHeld(TransportError):
+    """Another way to the device holds it; the message names the address to use instead."""
+
+
+class NeedsHuman(DeviceError):
+    """Nothing goes on before a person has done something; the message says what."""
+
+
+class DeviceMissing(NeedsHuman):
+    """No device answers at this address; the message lists those that are there."""
+
+
+class Unauthorized(NeedsHuman):
+    """The device does not trust this computer's key yet: accept it on its screen."""
+
+
+class DeviceSwapped(NeedsHuman):
+    """Another device answers where a known one was expected; names both serials."""
+
+
+class DeviceBusy(DeviceError):
+    """Another harness measures on this device now; names its host and process."""
+
+
+class ToolError(DeviceError):
+    """Something is wrong with the timing tool's binary or with what it printed."""
+
+
+class BinaryRefused(ToolError):
+    """A timing binary that is not there, not for this device, or not the one that was named."""
+
+
+class RunRejected(ToolError):
+    """A run of the timing tool that is no measurement.
+
+    ``reason`` is one line; ``raw`` is what the tool printed, kept for people.
+    """
+
+    def __init__(self, reason: str, raw: str = "") -> None:
+        super().__init__(reason)
+        self.reason, self.raw = reason, raw
+
+
+class DevicesFileError(DeviceError):
+    """devices.toml is not as expected; names file, line and key."""
+
+
+class MissingExtra(DeviceError, ImportError):
+    """An optional dependency is not installed; names the extra to install."""

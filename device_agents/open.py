@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from device_agents import machine
-from device_agents.address import parse_address
+from device_agents.address import LocalAddress, parse_address
 from device_agents.errors import DeviceUnusable
 from device_agents.local import LocalAgent
 
@@ -37,4 +37,7 @@ def open_agent(address: str) -> LocalAgent:
         AddressError: the text is no address.
         DeviceUnusable: there is such a kind of device, but not this one.
     """
-    return LocalAgent(parse_address(address).cpu)
+    found = parse_address(address)
+    if not isinstance(found, LocalAddress):
+        raise DeviceUnusable(f"no agent measures at {address} yet")
+    return LocalAgent(found.cpu)

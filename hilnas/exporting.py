@@ -214,8 +214,9 @@ def _verification_text(result: Verification) -> str:
         rows.append(["latency ms", f"{latency.first_ms:.4f}", f"{latency.second_ms:.4f}"])
         low, high = latency.interval
         timing = (
-            f"latency: ratio {latency.ratio:.4f}, {low:.4f} to {high:.4f} with 90 % probability,"
-            f" of {latency.pairs} interleaved pairs of visits"
+            f"latency: ratio {latency.ratio:.4f} over {len(latency.sessions)} sessions of"
+            f" interleaved visits; another session lies in {low:.4f} to {high:.4f} with 90 %"
+            " probability"
         )
     return "\n".join(
         [

@@ -14,17 +14,18 @@ from statistics import median
 
 import numpy as np
 import numpy.typing as npt
-from scipy import stats
 
 from device_agents.floor import hot_minimum_ns
-from device_agents.measurement import DEFAULT_PLAN, Agent, ModelFile, ResidentPlan, Visit
+from device_agents.measurement import DEFAULT_PLAN, Agent, ModelFile, Visit
 from exporters.comparison import Comparison, compare_models
 from exporters.model_file import read_model
+from latency_tables.end_to_end import prediction_interval
 from latency_tables.errors import NotMeasured
 from latency_tables.measuring import Progress, session_floor, silent
 
-LEVEL = 0.90
-PAIRS = 30
+SESSIONS = 5
+PAIRS = 8
+SPAN_S = 1.0
 # Both exporters round alike in floating point, so only the order of sums differs; in int8 each
 # chooses its own scales. Relative to the range of the output.
 TOLERANCES: Mapping[str, float] = {"float32": 1e-4, "float16": 1e-3, "int8": 0.05}
@@ -34,14 +35,15 @@ TOLERANCES: Mapping[str, float] = {"float32": 1e-4, "float16": 1e-3, "int8": 0.0
 class LatencyRatio:
     """How much slower the first file is than the second.
 
-    ``ratio`` is the median over ``pairs`` of visits, one of each file and near in time, of first /
-    second; ``interval`` holds what it would be with endless pairs, with 90 % probability.
-    ``first_ms`` and ``second_ms`` are the floors of the session.
+    A session is a process of its own, whose memory lies where it happens to: that alone can make
+    one of two equal models some percent slower. ``ratio`` is the geometric mean over ``sessions``
+    of the median of first / second in pairs of visits near in time; ``interval`` holds the ratio
+    of one more session with 90 % probability. ``first_ms`` and ``second_ms`` are the least floors.
     """
 
     ratio: float
     interval: tuple[float, float]
-    pairs: int
+    sessions: tuple[float, ...]
     first_ms: float
     second_ms: float
 
@@ -81,8 +83,7 @@ def verify_models(
     exporters: tuple[str, str],
     precision: str,
     images: Sequence[npt.NDArray[np.float32]] | None = None,
-    pairs: int = PAIRS,
-    plan: ResidentPlan = DEFAULT_PLAN,
+    sessions: int = SESSIONS,
     progress: Progress | None = None,
 ) -> Verification:
     """Compare two files that two exporters made of one network.
@@ -106,7 +107,7 @@ def verify_models(
     else:
         try:
             latency = compare_latency(
-                agent, *files, precision=precision, pairs=pairs, plan=plan, progress=progress
+                agent, *files, precision=precision, sessions=sessions, progress=progress
             )
         except NotMeasured as error:
             latency = str(error)
@@ -119,40 +120,38 @@ def compare_latency(
     second: ModelFile,
     *,
     precision: str = "float32",
+    sessions: int = SESSIONS,
     pairs: int = PAIRS,
-    plan: ResidentPlan = DEFAULT_PLAN,
-    seed: int = 0,
     progress: Progress | None = None,
 ) -> LatencyRatio:
     """Return the ratio of two files' latencies, which a slow phase of the device hardly touches.
 
+    Args:
+        sessions: how many processes measure both, one after another.
+        pairs: visits of each file in a session, interleaved.
+
     Raises:
         NotMeasured: the device refused a file or lost it; says why.
-        ValueError: the two are one file, or there are fewer than 6 pairs, which have no interval.
+        ValueError: the two are one file, or fewer than 2 sessions, which have no interval.
     """
-    if first.sha256 == second.sha256 or pairs < 6:
-        raise ValueError(
-            f"expected two files and 6 pairs or more, found {first}, {second}, {pairs}"
-        )
+    if first.sha256 == second.sha256 or sessions < 2:
+        raise ValueError(f"expected two files and 2 sessions, found {first}, {second}, {sessions}")
     report = progress or silent
-    plan = replace(plan, min_visits=pairs, max_visits=pairs)
+    plan = replace(DEFAULT_PLAN, min_visits=pairs, max_visits=pairs, min_span_s=SPAN_S)
     condition = agent.condition(precision=precision, plan=plan)
-    outcomes = []
-    for outcome in agent.measure([first, second], plan, seed=seed):
-        outcomes.append(outcome)
-        report(len(outcomes), 2 * pairs, "timing both models")
-    sides = [[o for o in outcomes if o.sha256 == file.sha256] for file in (first, second)]
-    floors = [session_floor(side, condition, plan) for side in sides]
-    samples = [
-        [hot_minimum_ns(o, condition.statistic) for o in side if isinstance(o, Visit)]
-        for side in sides
-    ]
-    ratios = sorted(a / b for a, b in zip(*samples, strict=False))
-    outer = int(stats.binom.ppf((1 - LEVEL) / 2, len(ratios), 0.5)) - 1
-    return LatencyRatio(
-        ratio=median(ratios),
-        interval=(ratios[outer], ratios[-1 - outer]),
-        pairs=len(ratios),
-        first_ms=floors[0].hot_ns / 1e6,
-        second_ms=floors[1].hot_ns / 1e6,
-    )
+    ratios, floors = [], []
+    for session in range(sessions):
+        outcomes = []
+        for outcome in agent.measure([first, second], plan, seed=session):
+            outcomes.append(outcome)
+            report(2 * pairs * session + len(outcomes), 2 * pairs * sessions, "timing both models")
+        sides = [[o for o in outcomes if o.sha256 == file.sha256] for file in (first, second)]
+        floors.append([session_floor(side, condition, plan).hot_ns / 1e6 for side in sides])
+        samples = [
+            [hot_minimum_ns(o, condition.statistic) for o in side if isinstance(o, Visit)]
+            for side in sides
+        ]
+        ratios.append(median(a / b for a, b in zip(*samples, strict=False)))
+    ratio, interval = prediction_interval(ratios)
+    first_ms, second_ms = map(min, zip(*floors, strict=True))
+    return LatencyRatio(ratio, interval, tuple(ratios), first_ms, second_ms)

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from device_agents.local import LocalAgent
-from device_agents.measurement import DEFAULT_PLAN, ModelFile
+from device_agents.measurement import ModelFile
 from exporters.catalog import make_exporter
 from exporters.exporter import export_layer, export_network
 from latency_tables.verification import compare_latency, verify_models
@@ -15,7 +15,6 @@ from networks.graph import Shape
 from networks.layers import Conv
 from networks.published import published_network
 
-PLAN = replace(DEFAULT_PLAN, min_span_s=0.0)
 NETWORK = published_network("mnasnet-small", resolution=64)
 
 
@@ -31,10 +30,11 @@ def test_four_times_the_channels_are_seen_in_the_ratio(tmp_path: Path) -> None:
         model = export_layer(layer, tmp_path / f"{channels}.tflite")
         files.append(ModelFile(model.path, model.sha256))
     with LocalAgent() as agent:
-        found = compare_latency(agent, *files, pairs=8, plan=PLAN)
+        found = compare_latency(agent, *files, sessions=2)
     low, high = found.interval
-    assert low <= found.ratio <= high < 1
-    assert found.pairs == 8
+    assert low <= found.ratio <= high
+    assert max(found.sessions) < 1
+    assert len(found.sessions) == 2
     assert found.first_ms < found.second_ms
 
 
@@ -43,11 +43,11 @@ def test_two_models_of_one_network_agree_and_json_holds_it(tmp_path: Path) -> No
     second = exported(tmp_path / "b.tflite", "float16")
     with LocalAgent() as agent:
         found = verify_models(
-            first, second, agent, exporters=("a", "b"), precision="float16", pairs=6, plan=PLAN
+            first, second, agent, exporters=("a", "b"), precision="float16", sessions=2
         )
     assert found.agrees
     values = json.loads(json.dumps(found.to_dict()))
-    assert values["latency"]["pairs"] == 6
+    assert len(values["latency"]["sessions"]) == 2
     assert values["latency_error"] is None
     assert values["first"]["exporter"] == "a"
 
@@ -58,9 +58,7 @@ def test_other_numbers_do_not_agree_and_equal_files_have_no_ratio(tmp_path: Path
     names = ("a", "b")
     with LocalAgent() as agent:
         found, same = [
-            verify_models(
-                first, second, agent, exporters=names, precision="float32", pairs=6, plan=PLAN
-            )
+            verify_models(first, second, agent, exporters=names, precision="float32", sessions=2)
             for second in (other, first)
         ]
     assert not found.agrees
@@ -69,7 +67,7 @@ def test_other_numbers_do_not_agree_and_equal_files_have_no_ratio(tmp_path: Path
     assert same.latency == "the two files are the same, byte for byte"
 
 
-def test_too_few_pairs_are_refused(tmp_path: Path) -> None:
+def test_too_few_sessions_are_refused(tmp_path: Path) -> None:
     file = ModelFile(tmp_path / "a.tflite", "0" * 64)
-    with LocalAgent() as agent, pytest.raises(ValueError, match="6 pairs"):
-        compare_latency(agent, file, replace(file, sha256="1" * 64), pairs=5)
+    with LocalAgent() as agent, pytest.raises(ValueError, match="2 sessions"):
+        compare_latency(agent, file, replace(file, sha256="1" * 64), sessions=1)

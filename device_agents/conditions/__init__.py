@@ -1,0 +1,1 @@
+"""What state is a device in, and what must be put right before it can be trusted?"""

@@ -1,0 +1,1 @@
+"""A phone to practise on: the adb daemon's protocol over TCP, with no hardware."""

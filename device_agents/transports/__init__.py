@@ -1,0 +1,1 @@
+"""How do commands and files reach a device?"""
