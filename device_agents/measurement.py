@@ -109,12 +109,16 @@ class Visit:
 
 @dataclass(frozen=True, slots=True)
 class FailedVisit:
-    """A visit that gave no samples: what happened, in one line."""
+    """A visit that gave no samples: what happened, in one line, and ``raw``, what was printed.
+
+    ``invalid``: a tool ran to its end, but under a condition that makes its numbers worthless.
+    """
 
     sha256: str
     started_unix_s: float
-    reason: Literal["crashed", "hung", "rejected", "unreadable"]
+    reason: Literal["crashed", "hung", "rejected", "unreadable", "invalid"]
     detail: str
+    raw: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,12 +171,13 @@ class Floor:
 
     ``hot_ns`` is the mean of the faster half of the visit minima and ``cold_ns`` the median of the
     cold samples, both at one pace of the core; without a pace, ``hot_ns`` is the mean of the
-    ``agree`` smallest minima. ``spread`` is (largest - smallest) / smallest of those ``agree``,
-    ``settled`` says whether it is within the plan's tolerance.
+    ``agree`` smallest minima. ``cold_ns`` is None where the method has no cold sample. ``spread``
+    is (largest - smallest) / smallest of those ``agree``, ``settled`` says whether it is within
+    the plan's tolerance.
     """
 
     hot_ns: float
-    cold_ns: float
+    cold_ns: float | None
     visits: int
     settled: bool
     spread: float

@@ -105,6 +105,7 @@ def _failure(outcomes: Iterable[Visit | FailedVisit]) -> str | None:
 
 def _row(model: Model, result: _Measured) -> Row:
     floor = result.floor
+    assert floor.cold_ns is not None
     return Row(
         layer=model.label,
         hot_ms=floor.hot_ns / 1e6,
@@ -118,6 +119,7 @@ def _row(model: Model, result: _Measured) -> Row:
 
 
 def _network(model: Model, result: _Measured) -> MeasuredNetwork:
+    assert result.floor.cold_ns is not None
     return MeasuredNetwork(
         label=model.label,
         layers=model.layers,
