@@ -3,8 +3,9 @@
 `EXPECTED` has the sequences that differ, by converter and pattern of graphs; what is not in it is
 the same sequence as the direct exporter's. Why they differ:
 
-converters of both kinds  (1) fold the ADD of a hard-sigmoid into the bias of the convolution
-                              before it, which then ends in the RELU6
+converters of both kinds  (1) fuse what stands alone into the convolution before it where nothing
+                              else reads that: a RELU, as three times in NASNet's cells, and the
+                              ADD of a hard-sigmoid, which goes into the bias, with its RELU6
 litert-torch              (2) makes NCHW of what a global average reads: TRANSPOSE, and another
                               one back where that value is an output too
                           (3) pads and slices in NCHW what a shift moves, one axis at a time

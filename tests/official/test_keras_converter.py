@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections import Counter
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -18,8 +20,9 @@ from exporters.model_file import read_labels, read_operators
 from exporters.weights import random_weights
 from networks.graph import Graph, MaxPool, Operator, Shape
 from networks.layers import lower_layer
+from networks.published_cells import published_cell_network
 from networks.torch_module import GraphModule
-from tests.contracts.exporter_contract import LAYER, Image, random_image
+from tests.contracts.exporter_contract import LAYER, Image, random_image, run_model
 from tests.exporters.test_int8 import error
 from tests.official.cross_check import CrossCheckContract, expected_operators
 
@@ -93,6 +96,22 @@ class TestKerasExporterInt8(CrossCheckContract):
         assert expected is None or [name for name in expected if name not in scaling] == [
             name for name in operators if name not in scaling
         ]
+
+
+def test_a_network_of_cells_has_the_same_numbers_and_operators_but_for_fused_relus() -> None:
+    network = replace(
+        published_cell_network("nasnet-a-mobile", width=0.25, resolution=64), repeats=1
+    )
+    graph = network.graph()
+    weights = random_weights(graph)
+    ours, theirs = (e.export(graph, weights) for e in (DirectExporter(), KerasExporter()))
+    missing = Counter(read_operators(ours)) - Counter(read_operators(theirs))
+    assert Counter(read_operators(theirs)) <= Counter(read_operators(ours))
+    assert set(missing) == {"RELU"}
+    image = random_image(graph.inputs[0])
+    run = run_model(theirs, image)
+    assert run.is_one_delegate
+    np.testing.assert_allclose(run.output, run_model(ours, image).output, rtol=1e-5, atol=1e-5)
 
 
 def test_calibration_images_are_labelled_and_those_that_do_not_fit_are_refused() -> None:
