@@ -8,6 +8,8 @@ import sys
 import tempfile
 from collections.abc import Iterator
 
+from exporters.errors import ExportError
+
 _STREAMS = (1, 2)
 
 
@@ -15,7 +17,8 @@ _STREAMS = (1, 2)
 def quiet() -> Iterator[None]:
     """Keep back what is written to standard output and error, from C++ too.
 
-    When the body raises, what was kept goes to standard error, before the exception goes on.
+    When the body fails in a way that we do not know, what was kept goes to standard error, before
+    the exception goes on.
     """
     with tempfile.TemporaryFile("a+", errors="replace") as kept:
         try:
@@ -25,7 +28,9 @@ def quiet() -> Iterator[None]:
                 contextlib.redirect_stderr(kept),
             ):
                 yield
-        except BaseException:
+        except ExportError:  # whose own line says it all
+            raise
+        except Exception:
             kept.seek(0)
             sys.stderr.write(kept.read())
             raise

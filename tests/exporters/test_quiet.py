@@ -6,10 +6,12 @@ import sys
 
 import pytest
 
+from exporters.errors import UnsupportedOperator
 from exporters.quiet import quiet
 
 CHATTER = """
 import os, sys
+from exporters.errors import UnsupportedOperator
 from exporters.quiet import quiet
 print("before")
 with quiet():
@@ -44,6 +46,16 @@ def test_everything_is_heard_of_what_fails_and_standard_output_stays_clean() -> 
     assert done.stdout == "before\n"
     for said in ("python says", "c++ says", "c++ warns", "python warns", "no such operator"):
         assert done.stderr.count(said) == 1
+
+
+def test_a_known_error_says_all_by_itself(capfd: pytest.CaptureFixture[str]) -> None:
+    def refuse() -> None:
+        os.write(2, b"chatter")
+        raise UnsupportedOperator("Sort has no layer")
+
+    with pytest.raises(UnsupportedOperator), quiet():
+        refuse()
+    assert capfd.readouterr() == ("", "")
 
 
 def test_the_streams_are_given_back(capfd: pytest.CaptureFixture[str]) -> None:
