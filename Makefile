@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/pip install --quiet --constraint constraints.txt
 EXPORTERS := .venv-exporters
 
-.PHONY: install demo test test-exporters check bench clean
+.PHONY: install demo test test-exporters check bench bench-exporters clean
 
 install: $(VENV)/.installed
 demo: install
@@ -25,9 +25,12 @@ check: $(VENV)/.installed-test
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-bench: install
-	for script in benchmarks/[a-z]*.py; do \
+bench: $(VENV)/.installed-test
+	for script in $(filter-out %/claim.py %/additive.py %/exporters_compared.py,$(wildcard benchmarks/[a-z]*.py)); do \
 		$(BIN)/python -m benchmarks.$$(basename $$script .py) || exit 1; done
+
+bench-exporters: $(EXPORTERS)/.installed
+	$(EXPORTERS)/bin/python -m benchmarks.exporters_compared
 
 clean:
 	rm -rf $(VENV) $(EXPORTERS) build *.egg-info
