@@ -24,11 +24,13 @@ from device_agents.measurement import (
     Condition,
     FailedVisit,
     ModelFile,
+    Plan,
     ResidentPlan,
     Statistic,
     Visit,
 )
-from device_agents.resident import ResidentLoop
+from device_agents.processes import ProcessVisit
+from device_agents.resident import ResidentLoop, require_resident
 from device_agents.worker import Worker
 
 Delegate = Literal["xnnpack", "none"]
@@ -70,11 +72,16 @@ class LocalAgent:
         """The process id of the worker that runs now, if one does."""
         return next((worker.pid for worker in self._workers if not worker.closed), None)
 
-    def condition(self, *, precision: str, plan: ResidentPlan = DEFAULT_PLAN) -> Condition:
+    @property
+    def default_plan(self) -> ResidentPlan:
+        """The resident method's own numbers."""
+        return DEFAULT_PLAN
+
+    def condition(self, *, precision: str, plan: Plan = DEFAULT_PLAN) -> Condition:
         """Return the condition under which `measure` times models of this precision.
 
         Raises:
-            DeviceUnusable: no runtime is installed.
+            DeviceUnusable: no runtime is installed, or the plan is of another method.
         """
         if self._runtime is None:
             self._connect().close()
@@ -92,15 +99,15 @@ class LocalAgent:
             batch=1,
             method="resident",
             statistic=STATISTIC,
-            summary=plan.summary,
+            summary=require_resident(plan).summary,
         )
 
     def measure(
         self,
         models: Sequence[ModelFile],
-        plan: ResidentPlan,
+        plan: Plan,
         *,
-        done: Mapping[str, Sequence[Visit]] | None = None,
+        done: Mapping[str, Sequence[Visit | ProcessVisit]] | None = None,
         seed: int = 0,
     ) -> Iterator[Visit | FailedVisit]:
         """Yield visits of all models until each has enough; see `Agent.measure`.
@@ -108,10 +115,13 @@ class LocalAgent:
         While it is running the calling thread keeps off the measured core, if there is another.
 
         Raises:
-            DeviceUnusable: no runtime is installed, or the worker is lost again and again.
+            DeviceUnusable: no runtime is installed, the plan is of another method, or the worker
+                is lost again and again.
         """
         capacity = self._capacity_bytes or machine.available_bytes() // 2
-        loop = ResidentLoop(self._connect, plan, STATISTIC, delegate=self._delegate)
+        loop = ResidentLoop(
+            self._connect, require_resident(plan), STATISTIC, delegate=self._delegate
+        )
         try:
             with _kept_off(self._cpu):
                 yield from loop.measure(models, capacity_bytes=capacity, done=done or {}, seed=seed)

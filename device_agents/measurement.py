@@ -14,7 +14,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias
+
+if TYPE_CHECKING:
+    from device_agents.processes import ProcessPlan, ProcessVisit
 
 Role = Literal["layer", "network", "anchor"]
 Statistic = Literal["thread-cpu-time", "wall-time"]
@@ -183,32 +186,48 @@ class Floor:
     spread: float
 
 
+Plan: TypeAlias = "ResidentPlan | ProcessPlan"
+Outcome: TypeAlias = "Visit | ProcessVisit | FailedVisit"
+
+
 class Agent(Protocol):
-    """A place where files run: this machine's CPU now, phones and boards through transports."""
+    """A place where files run: this machine's CPU, a board, a phone.
+
+    An agent measures by one method, that of its ``default_plan``.
+    """
 
     @property
     def address(self) -> str:
         """The address this agent was opened with, such as ``local:cpu=1``."""
         ...
 
-    def condition(self, *, precision: str, plan: ResidentPlan = ...) -> Condition:
-        """Return the condition under which `measure` times models of this precision."""
+    @property
+    def default_plan(self) -> Plan:
+        """The plan that this agent measures by unless it is given one."""
+        ...
+
+    def condition(self, *, precision: str, plan: Plan = ...) -> Condition:
+        """Return the condition under which `measure` times models of this precision.
+
+        Raises:
+            DeviceError: the device does not answer, or does not measure by such a plan.
+        """
         ...
 
     def measure(
         self,
         models: Sequence[ModelFile],
-        plan: ResidentPlan,
+        plan: Plan,
         *,
-        done: Mapping[str, Sequence[Visit]] = ...,
+        done: Mapping[str, Sequence[Visit | ProcessVisit]] = ...,
         seed: int = 0,
-    ) -> Iterator[Visit | FailedVisit]:
+    ) -> Iterator[Outcome]:
         """Yield visits of all models, interleaved at random, until each has enough.
 
         ``done`` holds earlier visits by sha256, which count. The caller may stop at any visit.
 
         Raises:
-            DeviceError: the device as a whole cannot measure.
+            DeviceError: the device as a whole cannot measure, or not by such a plan.
         """
         ...
 

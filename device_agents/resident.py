@@ -20,7 +20,15 @@ from pathlib import Path
 from device_agents.channel import Channel, Message, check_answer, parse_visit
 from device_agents.errors import DeviceUnusable, ModelRefused, WorkerLost
 from device_agents.floor import is_done
-from device_agents.measurement import FailedVisit, ModelFile, ResidentPlan, Statistic, Visit
+from device_agents.measurement import (
+    FailedVisit,
+    ModelFile,
+    Plan,
+    ResidentPlan,
+    Statistic,
+    Visit,
+)
+from device_agents.processes import ProcessVisit
 
 IN_FLIGHT = 2  # one request runs while the next waits beside it
 STRAGGLER_SHARE = 0.25  # of the interval of rounds, once all models have had the least of visits
@@ -29,6 +37,17 @@ MAX_LOSSES_IN_A_ROW = 20
 
 INTERPRETER_BYTES = 3 << 20
 BYTES_PER_FILE_BYTE = 4
+
+
+def require_resident(plan: Plan) -> ResidentPlan:
+    """Return the plan if it is one of the resident method.
+
+    Raises:
+        DeviceUnusable: it is one of another method.
+    """
+    if not isinstance(plan, ResidentPlan):
+        raise DeviceUnusable(f"expected a plan of the resident method, found {plan}")
+    return plan
 
 
 def resident_bytes(file_bytes: int) -> int:
@@ -64,12 +83,15 @@ class Rounds:
         plan: ResidentPlan,
         statistic: Statistic,
         *,
-        done: Mapping[str, Sequence[Visit]],
+        done: Mapping[str, Sequence[Visit | ProcessVisit]],
         order: random.Random,
     ) -> None:
         self._plan, self._statistic, self._order = plan, statistic, order
         self._models = {model.sha256: model for model in models}
-        self._visits = {sha256: list(done.get(sha256, ())) for sha256 in self._models}
+        self._visits = {
+            sha256: [visit for visit in done.get(sha256, ()) if isinstance(visit, Visit)]
+            for sha256 in self._models
+        }
         self._losses = dict.fromkeys(self._models, 0)
         self._dropped: set[str] = set()
 
@@ -129,7 +151,7 @@ class ResidentLoop:
         models: Sequence[ModelFile],
         *,
         capacity_bytes: int,
-        done: Mapping[str, Sequence[Visit]],
+        done: Mapping[str, Sequence[Visit | ProcessVisit]],
         seed: int,
     ) -> Iterator[Visit | FailedVisit]:
         """Yield visits until every model is done; see `Agent.measure`.

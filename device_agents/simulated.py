@@ -20,11 +20,13 @@ from device_agents.measurement import (
     Condition,
     FailedVisit,
     ModelFile,
+    Plan,
     ResidentPlan,
     Statistic,
     Visit,
 )
-from device_agents.resident import ResidentLoop
+from device_agents.processes import ProcessVisit
+from device_agents.resident import ResidentLoop, require_resident
 
 Fault = Literal["crashed", "hung", "rejected", "unreadable"]
 
@@ -81,7 +83,12 @@ class SimulatedAgent:
         script = self._faults.get(sha256)
         return script.popleft() if script else None
 
-    def condition(self, *, precision: str, plan: ResidentPlan = DEFAULT_PLAN) -> Condition:
+    @property
+    def default_plan(self) -> ResidentPlan:
+        """The resident method's own numbers."""
+        return DEFAULT_PLAN
+
+    def condition(self, *, precision: str, plan: Plan = DEFAULT_PLAN) -> Condition:
         """Return a condition that no real device has."""
         return Condition(
             device=self.name,
@@ -96,21 +103,21 @@ class SimulatedAgent:
             batch=1,
             method="resident",
             statistic=STATISTIC,
-            summary=plan.summary,
+            summary=require_resident(plan).summary,
         )
 
     def measure(
         self,
         models: Sequence[ModelFile],
-        plan: ResidentPlan,
+        plan: Plan,
         *,
-        done: Mapping[str, Sequence[Visit]] | None = None,
+        done: Mapping[str, Sequence[Visit | ProcessVisit]] | None = None,
         seed: int = 0,
     ) -> Iterator[Visit | FailedVisit]:
         """Yield pretended visits in the order of real ones; see `Agent.measure`."""
         loop = ResidentLoop(
             lambda: _SimulatedChannel(self),
-            plan,
+            require_resident(plan),
             STATISTIC,
             clock=lambda: self.now_unix_s,
             sleep=self._pass,

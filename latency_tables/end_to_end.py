@@ -13,11 +13,10 @@ from device_agents.measurement import (
     DEFAULT_PLAN,
     Agent,
     Condition,
-    FailedVisit,
     ModelFile,
+    Outcome,
     ResidentPlan,
     Statistic,
-    Visit,
 )
 from latency_tables.errors import ConditionMismatch
 from latency_tables.measuring import Progress, session_floor, silent
@@ -64,7 +63,7 @@ def measure_model(
     least = plan.of(model.role).min_visits
     floors = []
     for session in range(sessions):
-        outcomes: list[Visit | FailedVisit] = []
+        outcomes: list[Outcome] = []
         for outcome in agent.measure([model], plan, seed=session):
             outcomes.append(outcome)
             part = min(len(outcomes), least - 1)

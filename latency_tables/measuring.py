@@ -13,9 +13,11 @@ from device_agents.measurement import (
     FailedVisit,
     Floor,
     ModelFile,
+    Outcome,
     ResidentPlan,
     Visit,
 )
+from device_agents.processes import ProcessVisit
 from exporters.exporter import Exporter, export_network
 from exporters.layer_files import export_layers
 from latency_tables.errors import NotMeasured
@@ -94,6 +96,7 @@ def measure_into(
     visits = agent.measure(files, plan, done=done, seed=seed)
     try:
         for visit in visits:
+            assert not isinstance(visit, ProcessVisit)  # journals hold resident visits only so far
             journal.append(session, visit)
             made.setdefault(visit.sha256, []).append(visit)
             tally.add(visit)
@@ -153,7 +156,7 @@ class _Tally:
 
 
 def session_floor(
-    outcomes: Sequence[Visit | FailedVisit],
+    outcomes: Sequence[Outcome],
     condition: Condition,
     plan: ResidentPlan,
     *,

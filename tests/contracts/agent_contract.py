@@ -16,12 +16,13 @@ from device_agents.measurement import (
     Condition,
     FailedVisit,
     ModelFile,
+    Outcome,
     ResidentPlan,
     Visit,
 )
 
 
-def visits_of(model: ModelFile, visits: Sequence[Visit | FailedVisit]) -> list[Visit]:
+def visits_of(model: ModelFile, visits: Sequence[Outcome]) -> list[Visit]:
     """Return the visits to this model that gave samples."""
     return [v for v in visits if isinstance(v, Visit) and v.sha256 == model.sha256]
 

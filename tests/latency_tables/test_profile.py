@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from device_agents.local import LocalAgent
-from device_agents.measurement import FailedVisit, ModelFile, ResidentPlan, Visit
+from device_agents.measurement import FailedVisit, ModelFile, Plan, ResidentPlan, Visit
+from device_agents.processes import ProcessVisit
 from device_agents.simulated import SimulatedAgent
 from exporters.exporter import export_layer
 from latency_tables.calibration import choose_networks
@@ -42,9 +43,9 @@ class Interrupting(SimulatedAgent):
     def measure(
         self,
         models: Sequence[ModelFile],
-        plan: ResidentPlan,
+        plan: Plan,
         *,
-        done: Mapping[str, Sequence[Visit]] | None = None,
+        done: Mapping[str, Sequence[Visit | ProcessVisit]] | None = None,
         seed: int = 0,
     ) -> Iterator[Visit | FailedVisit]:
         for number, visit in enumerate(super().measure(models, plan, done=done, seed=seed)):
