@@ -73,6 +73,10 @@ class LocalAgent:
         return next((worker.pid for worker in self._workers if not worker.closed), None)
 
     @property
+    def serial(self) -> None:
+        """This machine has an address and no serial number."""
+
+    @property
     def default_plan(self) -> ResidentPlan:
         """The resident method's own numbers."""
         return DEFAULT_PLAN

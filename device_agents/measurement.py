@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 Role = Literal["layer", "network", "anchor"]
 Statistic = Literal["thread-cpu-time", "wall-time"]
 Method = Literal["resident", "process", "packed"]
+Origin: TypeAlias = tuple[str, int]
 
 PROTOCOL_VERSION = 1
 
@@ -115,6 +116,7 @@ class FailedVisit:
     """A visit that gave no samples: what happened, in one line, and ``raw``, what was printed.
 
     ``invalid``: a tool ran to its end, but under a condition that makes its numbers worthless.
+    ``origin`` is the job on the device and the visit's number in it, where there is such a job.
     """
 
     sha256: str
@@ -122,6 +124,7 @@ class FailedVisit:
     reason: Literal["crashed", "hung", "rejected", "unreadable", "invalid"]
     detail: str
     raw: str = ""
+    origin: Origin | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,6 +202,11 @@ class Agent(Protocol):
     @property
     def address(self) -> str:
         """The address this agent was opened with, such as ``local:cpu=1``."""
+        ...
+
+    @property
+    def serial(self) -> str | None:
+        """Which specimen this is, by its maker's serial number; None where there is none."""
         ...
 
     @property

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from statistics import median
 
 from device_agents.errors import NoVisits
-from device_agents.measurement import Floor
+from device_agents.measurement import Floor, Origin
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +23,8 @@ class ProcessVisit:
     """What one process of the timing tool said of one model, in nanoseconds of wall time.
 
     ``median_ns``, ``p5_ns`` and ``p95_ns`` are None of tools older than those figures; then the
-    mean stands in for the median. ``raw`` is everything that the tool printed.
+    mean stands in for the median. ``raw`` is everything that the tool printed, ``origin`` the job
+    on the device and the visit's number in it: the same one may arrive twice, and counts once.
     """
 
     sha256: str
@@ -39,6 +40,7 @@ class ProcessVisit:
     p5_ns: int | None = None
     p95_ns: int | None = None
     raw: str = ""
+    origin: Origin | None = None
 
     def __post_init__(self) -> None:
         times = [self.first_ns, self.min_ns, self.mean_ns, self.max_ns]

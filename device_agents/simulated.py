@@ -84,6 +84,10 @@ class SimulatedAgent:
         return script.popleft() if script else None
 
     @property
+    def serial(self) -> None:
+        """This machine has an address and no serial number."""
+
+    @property
     def default_plan(self) -> ResidentPlan:
         """The resident method's own numbers."""
         return DEFAULT_PLAN
