@@ -39,11 +39,11 @@ clean:
 	$(PYTHON) -m venv $*
 
 $(VENV)/.installed: setup.cfg pyproject.toml constraints.txt | $(VENV)/bin/python
-	$(PIP) --editable '.[search]'
+	$(PIP) --editable '.[search,int8]'
 	touch $@
 
 $(VENV)/.installed-test: $(VENV)/.installed
-	$(PIP) --editable '.[search,test]'
+	$(PIP) --editable '.[search,int8,test]'
 	touch $@
 
 $(EXPORTERS)/.installed: setup.cfg pyproject.toml constraints-exporters.txt | $(EXPORTERS)/bin/python
