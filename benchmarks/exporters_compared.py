@@ -1,7 +1,7 @@
 """Exporters compared: ours against the official converters, on the same layers and networks.
 
-A child process an exporter imports it, exports one model unmeasured and then each of a dozen
-layers and five networks; its peak memory is that of the whole process. Then each pair of files of
+A child process an exporter imports it, exports one model unmeasured, then each of a dozen layers
+five times, of which the median counts, and each of five networks once; its peak memory is that of the whole process. Then each pair of files of
 one precision is compared: operators, numbers, and latency by interleaved visits on this machine.
 Needs both extras, as `make bench-exporters` has them.
 """
@@ -45,6 +45,7 @@ LAYERS = (
     "v1/classifier/7x7x1280/c1000/h0/linear",
 )
 NETWORKS = ("mnasnet-a1", "mnasnet-b1", "mobilenet-v2", "mobilenet-v3-large", "nasnet-a-mobile")
+LAYER_REPEATS = 5
 RIVALS = {
     "float32": ("keras", "litert-torch"),
     "float16": ("keras",),
@@ -66,9 +67,12 @@ def export_all(name: str, precision: str, folder: Path, chosen: dict[str, Graph]
     exporter.export(first, random_weights(first))
     import_s, seconds = time.perf_counter() - started_s, dict[str, float]()
     for number, (label, graph) in enumerate(chosen.items()):
-        weights, started_s = random_weights(graph), time.perf_counter()
-        data = exporter.export(graph, weights)
-        seconds[label] = time.perf_counter() - started_s
+        weights, times = random_weights(graph), list[float]()
+        for _ in range(LAYER_REPEATS if label in LAYERS else 1):
+            started_s = time.perf_counter()
+            data = exporter.export(graph, weights)
+            times.append(time.perf_counter() - started_s)
+        seconds[label] = statistics.median(times)
         (folder / f"{number}.tflite").write_bytes(data)
         print(f"{exporter.name}: {label}: {seconds[label]:.3f} s", file=sys.stderr, flush=True)
     result = {"first": import_s, "peak": _peak_mib()}
