@@ -1,8 +1,9 @@
 """Exporters compared: ours against the official converters, on the same layers and networks.
 
 A child process an exporter imports it, exports one model unmeasured, then each of a dozen layers
-five times, of which the median counts, and each of five networks once; its peak memory is that of the whole process. Then each pair of files of
-one precision is compared: operators, numbers, and latency by interleaved visits on this machine.
+five times, of which the median counts, and each of five networks once; its peak memory is that of
+the whole process. Then each pair of files of one precision is compared: operators, numbers, and
+latency by interleaved visits on this machine.
 Needs both extras, as `make bench-exporters` has them.
 """
 
