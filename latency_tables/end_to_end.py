@@ -10,16 +10,16 @@ from statistics import fmean, stdev
 from scipy import stats
 
 from device_agents.measurement import (
-    DEFAULT_PLAN,
     Agent,
     Condition,
     ModelFile,
     Outcome,
-    ResidentPlan,
+    Plan,
     Statistic,
 )
 from latency_tables.errors import ConditionMismatch
-from latency_tables.measuring import Progress, session_floor, silent
+from latency_tables.floors import least_visits, plan_of, session_floor
+from latency_tables.measuring import Progress, silent
 from latency_tables.table import LatencyTable
 
 LEVEL = 0.90
@@ -46,7 +46,7 @@ def measure_model(
     model: ModelFile,
     *,
     precision: str = "float32",
-    plan: ResidentPlan = DEFAULT_PLAN,
+    plan: Plan | None = None,
     sessions: int = SESSIONS,
     progress: Progress | None = None,
 ) -> EndToEnd:
@@ -59,8 +59,9 @@ def measure_model(
     if sessions < 2:
         raise ValueError(f"an interval needs 2 sessions or more, found {sessions}")
     report = progress or silent
+    plan = plan or agent.default_plan
     condition = agent.condition(precision=precision, plan=plan)
-    least = plan.of(model.role).min_visits
+    least = least_visits(plan_of(plan, model.role))
     floors = []
     for session in range(sessions):
         outcomes: list[Outcome] = []
@@ -77,14 +78,14 @@ def measure_model(
 
 
 def require_condition(
-    agent: Agent, table: LatencyTable, *, precision: str, plan: ResidentPlan = DEFAULT_PLAN
+    agent: Agent, table: LatencyTable, *, precision: str, plan: Plan | None = None
 ) -> None:
     """Check that the agent measures models of this precision under the table's condition.
 
     Raises:
         ConditionMismatch: it does not; names the fields that differ.
     """
-    condition = agent.condition(precision=precision, plan=plan)
+    condition = agent.condition(precision=precision, plan=plan or agent.default_plan)
     if condition != table.condition:
         raise ConditionMismatch(f"measure like {table.name!r}", table.condition, condition)
 

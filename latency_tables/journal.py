@@ -5,67 +5,50 @@ taken, so a killed process loses none that it was told of. Triggers refuse UPDAT
 One process writes, holding a lock on the file ``journal.sqlite.lock``, which the system takes
 back when that process ends, however it ends; any number may read meanwhile.
 
-History of the schema (``user_version``):
-    1   sessions, models, visits
+A visit that a job on a device made is known by its origin, and arrives once: a device that was
+out of reach may hand in again what it had handed in before. `latency_tables.journal_schema` has
+the tables and their history.
 """
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import sqlite3
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Self
 
 from device_agents.floor import reference_pace_ns
-from device_agents.measurement import Condition, FailedVisit, Role, Visit
-from latency_tables.errors import (
-    JournalDamaged,
-    JournalError,
-    JournalFull,
-    JournalLocked,
-    JournalNewer,
-)
+from device_agents.measurement import Condition, FailedVisit, Origin, Outcome, Role, Visit
+from device_agents.processes import ProcessVisit
+from latency_tables.errors import JournalDamaged
+from latency_tables.journal_schema import lock, mapped, open_for_reading, open_for_writing
 
-SCHEMA_VERSION = 1
 Purpose = Literal["profile", "validate", "refresh"]
-_APPLICATION_ID = 0x68696C6E  # "hiln"
-_SCHEMA = """
-CREATE TABLE sessions (
-    id INTEGER PRIMARY KEY, started_unix_s REAL NOT NULL, purpose TEXT NOT NULL,
-    address TEXT NOT NULL, tool_version TEXT NOT NULL, seed INTEGER NOT NULL,
-    condition TEXT NOT NULL
-) STRICT;
-CREATE TABLE models (
-    id INTEGER PRIMARY KEY, sha256 TEXT NOT NULL, role TEXT NOT NULL, label TEXT NOT NULL,
-    layers TEXT NOT NULL, UNIQUE (sha256, role, label)
-) STRICT;
-CREATE TABLE visits (
-    id INTEGER PRIMARY KEY, session INTEGER NOT NULL REFERENCES sessions (id),
-    sha256 TEXT NOT NULL, number INTEGER NOT NULL, started_unix_s REAL NOT NULL,
-    status TEXT NOT NULL, detail TEXT NOT NULL,
-    cold_wall_ns INTEGER, cold_cpu_ns INTEGER, hot_wall_ns TEXT, hot_cpu_ns TEXT,
-    preemptions INTEGER, load REAL, steal REAL, pace_ns INTEGER,
-    UNIQUE (session, number)
-) STRICT;
-CREATE INDEX visits_by_model ON visits (sha256);
+_PROCESS = (
+    "warmup_runs", "runs", "init_ns", "first_ns", "min_ns", "mean_ns", "max_ns", "median_ns",
+    "p5_ns", "p95_ns",
+)  # fmt: skip
+_SELECT_VISITS = f"""
+    SELECT sha256, visits.started_unix_s, status, detail,
+        cold_wall_ns, cold_cpu_ns, hot_wall_ns, hot_cpu_ns, preemptions, load, steal, pace_ns,
+        raw, job, origins.number, {", ".join(_PROCESS)}
+    FROM visits JOIN sessions ON sessions.id = session
+        LEFT JOIN processes ON processes.visit = visits.id
+        LEFT JOIN printed ON printed.visit = visits.id
+        LEFT JOIN origins ON origins.visit = visits.id
 """
-_TRIGGERS = "".join(
-    f"CREATE TRIGGER {table}_{verb.lower()} BEFORE {verb} ON {table} BEGIN"
-    " SELECT RAISE(ABORT, 'the journal is append-only'); END;"
-    for table in ("sessions", "models", "visits")
-    for verb in ("UPDATE", "DELETE")
-)
-_INSERT_VISIT = f"INSERT INTO visits VALUES (NULL{', ?' * 14})"
 
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """One opening of a journal for measuring: why, where, under which condition."""
+    """One opening of a journal for measuring: why, where, under which condition.
+
+    ``serial`` is the specimen at that address, None where it has none or nobody asked.
+    """
 
     id: int
     started_unix_s: float
@@ -74,6 +57,7 @@ class Session:
     tool_version: str
     seed: int
     condition: Condition
+    serial: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,13 +84,8 @@ class Journal:
         Raises:
             JournalError: there is none, it is damaged, or of a newer schema.
         """
-        if not path.is_file():
-            raise JournalError(f"{path}: expected a journal, found no file; profile first")
-        with _mapped(path):
-            uri = f"{path.absolute().as_uri()}?mode=ro"
-            connection = sqlite3.connect(uri, uri=True, isolation_level=None, timeout=30)
-            _check_version(path, connection)
-        return cls(path, connection)
+        with mapped(path):
+            return cls(path, open_for_reading(path))
 
     def __enter__(self) -> Self:
         return self
@@ -132,20 +111,17 @@ class Journal:
 
     def visits(
         self, condition: Condition, *, purposes: Sequence[Purpose] = ("profile", "refresh")
-    ) -> dict[str, list[Visit | FailedVisit]]:
+    ) -> dict[str, list[Outcome]]:
         """Return the visits made under ``condition``, in order, by the model's sha256.
 
         What was measured to validate a table is left out unless it is asked for.
         """
         rows = self._rows(
-            "SELECT sha256, visits.started_unix_s, status, detail, cold_wall_ns, cold_cpu_ns,"
-            " hot_wall_ns, hot_cpu_ns, preemptions, load, steal, pace_ns"
-            " FROM visits JOIN sessions ON sessions.id = session"
-            f" WHERE condition = ? AND purpose IN ({', '.join('?' * len(purposes))})"
-            " ORDER BY visits.id",
+            f"{_SELECT_VISITS} WHERE condition = ? AND purpose IN"
+            f" ({', '.join('?' * len(purposes))}) ORDER BY visits.id",
             (_condition_text(condition), *purposes),
         )
-        by_model: dict[str, list[Visit | FailedVisit]] = {}
+        by_model: dict[str, list[Outcome]] = {}
         for row in rows:
             by_model.setdefault(row[0], []).append(_parse_visit(row))
         return by_model
@@ -170,7 +146,7 @@ class Journal:
             raise JournalDamaged(f"{self.path}: damaged: {'; '.join(problems)}")
 
     def _rows(self, sql: str, values: tuple[object, ...] = ()) -> Iterator[tuple[Any, ...]]:
-        with _mapped(self.path):
+        with mapped(self.path):
             yield from self._connection.execute(sql, values)
 
 
@@ -180,7 +156,7 @@ class JournalWriter(Journal):
     def __init__(self, path: Path, connection: sqlite3.Connection, lock: int) -> None:
         super().__init__(path, connection)
         self._lock = lock
-        self._number = 0
+        self._numbers = Counter[int]()
 
     @classmethod
     def open(cls, path: Path) -> Self:
@@ -190,18 +166,14 @@ class JournalWriter(Journal):
             JournalLocked: another process is; nothing is waited for.
             JournalError: damaged, newer, or no room.
         """
-        lock = _lock(path)
+        held = lock(path)
         try:
-            with _mapped(path):
-                connection = sqlite3.connect(path, isolation_level=None, timeout=30)
-                connection.execute("PRAGMA journal_mode = WAL")
-                connection.execute("PRAGMA synchronous = FULL")
-                connection.execute("PRAGMA foreign_keys = ON")
-                _create_or_check(path, connection)
+            with mapped(path):
+                connection = open_for_writing(path)
         except BaseException:
-            os.close(lock)
+            os.close(held)
             raise
-        return cls(path, connection, lock)
+        return cls(path, connection, held)
 
     def close(self) -> None:
         """Close the file and let another process write."""
@@ -217,129 +189,93 @@ class JournalWriter(Journal):
         tool_version: str,
         seed: int,
         condition: Condition,
+        serial: str | None = None,
     ) -> int:
-        """Append a session and return its id."""
-        self._number = 0
-        values = (started_unix_s, purpose, address, tool_version, seed, _condition_text(condition))
-        return self._insert("INSERT INTO sessions VALUES (NULL, ?, ?, ?, ?, ?, ?)", values)
+        """Append a session and return its id; several may be open at once, one a device."""
+        values = (
+            started_unix_s, purpose, address, tool_version, seed, _condition_text(condition),
+            serial,
+        )  # fmt: skip
+        with mapped(self.path):
+            return self._insert("sessions", None, *values)
 
     def name(self, models: Iterable[Model]) -> None:
         """Append what these files are; known ones are left as they are."""
-        with _mapped(self.path), self._connection:
+        with mapped(self.path), self._connection:
             self._connection.execute("BEGIN")
             self._connection.executemany(
                 "INSERT INTO models VALUES (NULL, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
                 [(m.sha256, m.role, m.label, json.dumps(m.layers)) for m in models],
             )
 
-    def append(self, session: int, visit: Visit | FailedVisit) -> int:
-        """Append a visit; when this returns its number, it is on the disk.
+    def append(self, session: int, outcome: Outcome) -> int | None:
+        """Append a visit; when this returns its number in the session, it is on the disk.
+
+        None of a visit that a job made and that is in the journal: it is not stored again.
 
         Raises:
             JournalFull: no room; the visit is not in the journal, those before it are.
         """
-        self._number += 1
-        outcome: tuple[str, str]
-        samples: tuple[object, ...]
-        if isinstance(visit, FailedVisit):
-            outcome, samples = (visit.reason, visit.detail), (None,) * 8
-        else:
-            hot = json.dumps(visit.hot_wall_ns), json.dumps(visit.hot_cpu_ns)
-            outcome = ("ok", "")
-            samples = (
-                visit.cold_wall_ns, visit.cold_cpu_ns, *hot,
-                visit.preemptions, visit.load, visit.steal, visit.pace_ns,
-            )  # fmt: skip
-        head = (session, visit.sha256, self._number, visit.started_unix_s, *outcome)
-        self._insert(_INSERT_VISIT, (*head, *samples))
-        return self._number
+        origin = None if isinstance(outcome, Visit) else outcome.origin
+        number = self._numbers[session] + 1
+        with mapped(self.path), self._connection:
+            self._connection.execute("BEGIN")
+            if origin is not None and self._is_known(origin):
+                return None
+            head = (session, outcome.sha256, number, outcome.started_unix_s)
+            visit = self._insert("visits", None, *head, *_samples(outcome))
+            if isinstance(outcome, ProcessVisit):
+                self._insert("processes", visit, *(getattr(outcome, name) for name in _PROCESS))
+            if not isinstance(outcome, Visit) and outcome.raw:
+                self._insert("printed", visit, outcome.raw)
+            if origin is not None:
+                self._insert("origins", *origin, visit)
+        self._numbers[session] = number
+        return number
 
-    def _insert(self, sql: str, values: tuple[object, ...]) -> int:
-        with _mapped(self.path):
-            return int(self._connection.execute(sql, values).lastrowid or 0)
+    def _is_known(self, origin: Origin) -> bool:
+        sql = "SELECT 1 FROM origins WHERE job = ? AND number = ?"
+        return self._connection.execute(sql, origin).fetchone() is not None
+
+    def _insert(self, table: str, *values: object) -> int:
+        sql = f"INSERT INTO {table} VALUES ({', '.join('?' * len(values))})"
+        return int(self._connection.execute(sql, values).lastrowid or 0)
 
 
-def _parse_session(row: tuple[Any, ...]) -> Session:
-    number, started, purpose, address, tool_version, seed, condition = row
-    return Session(
-        number, started, purpose, address, tool_version, seed,
-        Condition.from_dict(json.loads(condition)),
+def _samples(outcome: Outcome) -> tuple[object, ...]:
+    """Return status, detail and the columns of a resident visit, which others leave empty."""
+    if isinstance(outcome, FailedVisit):
+        return outcome.reason, outcome.detail, *(None,) * 8
+    if not isinstance(outcome, Visit):
+        return "ok", "", *(None,) * 8
+    return (
+        "ok", "", outcome.cold_wall_ns, outcome.cold_cpu_ns,
+        json.dumps(outcome.hot_wall_ns), json.dumps(outcome.hot_cpu_ns),
+        outcome.preemptions, outcome.load, outcome.steal, outcome.pace_ns,
     )  # fmt: skip
 
 
-def _parse_visit(row: tuple[Any, ...]) -> Visit | FailedVisit:
-    sha256, started, status, detail, *samples = row
+def _parse_session(row: tuple[Any, ...]) -> Session:
+    number, started, purpose, address, tool_version, seed, condition, serial = row
+    return Session(
+        number, started, purpose, address, tool_version, seed,
+        Condition.from_dict(json.loads(condition)), serial,
+    )  # fmt: skip
+
+
+def _parse_visit(row: tuple[Any, ...]) -> Outcome:
+    sha256, started, status, detail, *resident = row[:12]
+    raw, job, number, *process = row[12:]
+    origin = None if job is None else (job, number)
     if status != "ok":
-        return FailedVisit(sha256, started, status, detail)
-    cold_wall, cold_cpu, hot_wall, hot_cpu, *state = samples
+        return FailedVisit(sha256, started, status, detail, raw or "", origin)
+    if process[0] is not None:
+        figures = dict(zip(_PROCESS, process, strict=True))
+        return ProcessVisit(sha256, started, **figures, raw=raw or "", origin=origin)
+    cold_wall, cold_cpu, hot_wall, hot_cpu, *state = resident
     hot = tuple(json.loads(hot_wall)), tuple(json.loads(hot_cpu))
     return Visit(sha256, started, cold_wall, cold_cpu, *hot, *state)
 
 
 def _condition_text(condition: Condition) -> str:
     return json.dumps(condition.to_dict(), sort_keys=True)
-
-
-def _lock(path: Path) -> int:
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        lock = os.open(
-            path.with_name(path.name + ".lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644
-        )
-    except OSError as error:
-        raise JournalError(f"{path}: cannot be written: {error.strerror}") from error
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        os.ftruncate(lock, 0)
-        os.pwrite(lock, f"{os.getpid()}\n".encode(), 0)
-    except BlockingIOError as error:
-        holder = os.read(lock, 32).decode(errors="replace").strip()
-        os.close(lock)
-        raise JournalLocked(path, int(holder) if holder.isdigit() else None) from error
-    except OSError as error:
-        os.close(lock)
-        raise JournalFull(f"{path}: cannot be locked: {error.strerror}") from error
-    return lock
-
-
-def _create_or_check(path: Path, connection: sqlite3.Connection) -> None:
-    """Create the schema in one transaction, so that a killed creation leaves an empty file."""
-    if connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0] == 0:
-        connection.executescript(
-            f"BEGIN; {_SCHEMA} {_TRIGGERS} PRAGMA application_id = {_APPLICATION_ID};"
-            f" PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;"
-        )
-    _check_version(path, connection)
-
-
-def _check_version(path: Path, connection: sqlite3.Connection) -> None:
-    application = connection.execute("PRAGMA application_id").fetchone()[0]
-    version = connection.execute("PRAGMA user_version").fetchone()[0]
-    if application != _APPLICATION_ID:
-        connection.close()
-        raise JournalDamaged(
-            f"{path}: expected a hilnas journal, found another SQLite file; name another table"
-        )
-    if version > SCHEMA_VERSION:
-        connection.close()
-        raise JournalNewer(path, version, SCHEMA_VERSION)
-
-
-@contextmanager
-def _mapped(path: Path) -> Iterator[None]:
-    """Turn SQLite's errors into this folder's."""
-    try:
-        yield
-    except sqlite3.DatabaseError as error:
-        code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF
-        if code in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR):
-            raise JournalFull(
-                f"{path}: cannot append ({error}); what was committed is kept:"
-                " make room and run the same command again"
-            ) from error
-        if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
-            raise JournalDamaged(
-                f"{path}: expected a journal, found a damaged file ({error});"
-                " move it away and profile again"
-            ) from error
-        raise JournalError(f"{path}: {error}") from error

@@ -6,21 +6,10 @@ import time
 from collections.abc import Callable, Generator, Mapping, Sequence
 from pathlib import Path
 
-from device_agents.floor import is_done, summarize
-from device_agents.measurement import (
-    Agent,
-    Condition,
-    FailedVisit,
-    Floor,
-    ModelFile,
-    Outcome,
-    ResidentPlan,
-    Visit,
-)
-from device_agents.processes import ProcessVisit
+from device_agents.measurement import Agent, Condition, FailedVisit, ModelFile, Outcome, Plan
 from exporters.exporter import Exporter, export_network
 from exporters.layer_files import export_layers
-from latency_tables.errors import NotMeasured
+from latency_tables.floors import is_enough, least_visits, measured, plan_of
 from latency_tables.journal import JournalWriter, Model, Purpose
 from networks.block_strings import format_network
 from networks.layers import Layer
@@ -64,7 +53,7 @@ def measure_into(
     journal: JournalWriter,
     agent: Agent,
     files: Sequence[ModelFile],
-    plan: ResidentPlan,
+    plan: Plan,
     *,
     condition: Condition,
     purpose: Purpose,
@@ -73,34 +62,32 @@ def measure_into(
     deadline_s: float | None,
     progress: Progress,
     resume: bool = True,
-) -> dict[str, list[Visit | FailedVisit]]:
+) -> dict[str, list[Outcome]]:
     """Append visits of these files to the journal until each has enough; return the new ones.
+
+    What a job on the device hands in again is in the journal already, and is not among them.
 
     Args:
         deadline_s: when to stop, by ``time.monotonic``.
         resume: whether earlier visits count.
     """
     earlier = journal.visits(condition, purposes=["profile", "refresh"]) if resume else {}
-    done = {
-        file.sha256: [v for v in earlier.get(file.sha256, ()) if isinstance(v, Visit)]
-        for file in files
-    }
+    done = {file.sha256: measured(earlier.get(file.sha256, ())) for file in files}
     tally = _Tally(files, done, condition, plan)
-    made: dict[str, list[Visit | FailedVisit]] = {}
+    made: dict[str, list[Outcome]] = {}
     if tally.done == tally.total:
         return made
     session = journal.begin(
         started_unix_s=time.time(), purpose=purpose, address=agent.address,
-        tool_version=tool_version, seed=seed, condition=condition,
+        tool_version=tool_version, seed=seed, condition=condition, serial=agent.serial,
     )  # fmt: skip
     visits = agent.measure(files, plan, done=done, seed=seed)
     try:
         for visit in visits:
-            assert not isinstance(visit, ProcessVisit)  # journals hold resident visits only so far
-            journal.append(session, visit)
-            made.setdefault(visit.sha256, []).append(visit)
-            tally.add(visit)
-            progress(tally.done, tally.total, tally.text)
+            if journal.append(session, visit) is not None:
+                made.setdefault(visit.sha256, []).append(visit)
+                tally.add(visit)
+                progress(tally.done, tally.total, tally.text)
             if deadline_s is not None and time.monotonic() >= deadline_s:
                 break
     finally:  # the agent is told at once that nobody waits for more
@@ -115,17 +102,17 @@ class _Tally:
     def __init__(
         self,
         files: Sequence[ModelFile],
-        done: Mapping[str, Sequence[Visit]],
+        done: Mapping[str, Sequence[Outcome]],
         condition: Condition,
-        plan: ResidentPlan,
+        plan: Plan,
     ) -> None:
-        self._statistic = condition.statistic
-        self._plans = {file.sha256: plan.of(file.role) for file in files}
+        self._condition = condition
+        self._plans = {file.sha256: plan_of(plan, file.role) for file in files}
         self._visits = {sha256: list(done[sha256]) for sha256 in self._plans}
         self._failed: set[str] = set()
         self._counts = {sha256: self._count(sha256) for sha256 in self._visits}
         self.done = sum(self._counts.values())
-        self.total = sum(plan.min_visits for plan in self._plans.values())
+        self.total = sum(map(least_visits, self._plans.values()))
         self._finished = sum(map(self._is_finished, self._visits))
 
     @property
@@ -133,43 +120,26 @@ class _Tally:
         failed = f", {len(self._failed)} failed" if self._failed else ""
         return f"measured {self._finished} of {len(self._visits)} models{failed}"
 
-    def add(self, visit: Visit | FailedVisit) -> None:
-        sha256 = visit.sha256
-        if isinstance(visit, Visit):
-            self._visits[sha256].append(visit)
-        else:
+    def add(self, outcome: Outcome) -> None:
+        """Count a visit; an earlier job may hand in visits of models that are not asked for."""
+        sha256 = outcome.sha256
+        if sha256 not in self._visits:
+            return
+        if isinstance(outcome, FailedVisit):
             self._failed.add(sha256)
+        else:
+            self._visits[sha256].append(outcome)
         before, was_finished = self._counts[sha256], self._is_finished(sha256)
         self._counts[sha256] = self._count(sha256)
         self.done += self._counts[sha256] - before
         self._finished += self._is_finished(sha256) - was_finished
 
     def _is_finished(self, sha256: str) -> bool:
-        return self._counts[sha256] == self._plans[sha256].min_visits
+        return self._counts[sha256] == least_visits(self._plans[sha256])
 
     def _count(self, sha256: str) -> int:
         """Return the visits that count: one is held back until the model is done."""
         visits, plan = self._visits[sha256], self._plans[sha256]
-        if is_done(visits, self._statistic, plan):
-            return plan.min_visits
-        return min(len(visits), plan.min_visits - 1)
-
-
-def session_floor(
-    outcomes: Sequence[Outcome],
-    condition: Condition,
-    plan: ResidentPlan,
-    *,
-    pace_ns: int | None = None,
-) -> Floor:
-    """Return the floor of one model's visits in one session, at a table's pace if it is given.
-
-    Raises:
-        NotMeasured: too few of them gave a number; says why the last did not.
-    """
-    visits = [outcome for outcome in outcomes if isinstance(outcome, Visit)]
-    if len(visits) < plan.min_visits:
-        failures = [outcome for outcome in outcomes if isinstance(outcome, FailedVisit)]
-        why = f": {failures[-1].reason}, {failures[-1].detail}" if failures else ""
-        raise NotMeasured(f"expected {plan.min_visits} visits, found {len(visits)}{why}")
-    return summarize(visits, condition.statistic, plan, pace_ns=pace_ns)
+        if is_enough(visits, self._condition, plan):
+            return least_visits(plan)
+        return min(len(visits), least_visits(plan) - 1)

@@ -14,12 +14,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from device_agents.measurement import (
-    DEFAULT_PLAN,
-    Agent,
-    Condition,
-    ResidentPlan,
-)
+from device_agents.measurement import Agent, Condition, Plan
 from exporters.catalog import make_exporter
 from exporters.exporter import Exporter
 from latency_tables.coverage import measure_coverage
@@ -60,7 +55,7 @@ def profile(
     *,
     networks: Sequence[Network] = (),
     precision: str = "float32",
-    plan: ResidentPlan = DEFAULT_PLAN,
+    plan: Plan | None = None,
     budget_s: float | None = None,
     seed: int = 0,
     exporter: Exporter | None = None,
@@ -87,6 +82,7 @@ def profile(
     started_s = time.monotonic()
     report = progress or silent
     exporter = exporter or make_exporter(precision=precision, seed=seed)
+    plan = plan or agent.default_plan
     condition = agent.condition(precision=precision, plan=plan)
     with JournalWriter.open(directory.journal) as journal:
         _check_condition(directory, condition)

@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from device_agents.floor import summarize
-from device_agents.measurement import Condition, FailedVisit, Floor, ResidentPlan, Visit
+from device_agents.measurement import Condition, FailedVisit, Floor, Outcome, Plan
 from latency_tables.calibration import calibrate
+from latency_tables.floors import floor_of, least_visits, measured
 from latency_tables.journal import Journal, Model
 from latency_tables.table import LatencyTable, MeasuredNetwork, Provenance, Row, Status
 
@@ -23,17 +23,18 @@ class _Measured:
 
 
 def build_table(
-    name: str, journal: Journal, condition: Condition, plan: ResidentPlan, *, address: str
+    name: str, journal: Journal, condition: Condition, plan: Plan, *, address: str
 ) -> LatencyTable:
     """Return the table that the journal's visits under this condition give.
 
-    A layer has a row once it has ``plan.min_visits`` visits; it is ``unstable`` until they agree.
-    A layer whose visits failed, and never settled, is invalid with its reason. Of two files of
-    one layer, as two versions of an exporter write, the one visited last counts.
+    A layer has a row once it has the least visits of the plan; it is ``unstable`` until they
+    agree. A layer whose visits failed, and never settled, is invalid with its reason; visits that
+    the device spoiled are not the layer's failures. Of two files of one layer, as two versions of
+    an exporter write, the one visited last counts.
     """
     visits = journal.visits(condition)
     pace_ns = journal.pace_ns(condition)
-    measured = {
+    results = {
         sha256: result
         for sha256, outcomes in visits.items()
         if (result := _measure(outcomes, condition, plan, pace_ns)) is not None
@@ -41,8 +42,8 @@ def build_table(
     rows: dict[str, Row] = {}
     networks: list[MeasuredNetwork] = []
     invalid: dict[str, str] = {}
-    for model in _in_order(journal.models(), measured):
-        result = measured.get(model.sha256)
+    for model in _in_order(journal.models(), results):
+        result = results.get(model.sha256)
         if result is None:
             if model.role == "layer" and (reason := _failure(visits.get(model.sha256, ()))):
                 invalid[model.label] = reason
@@ -51,6 +52,7 @@ def build_table(
         elif model.role == "network":
             networks.append(_network(model, result))
     sessions = [s for s in journal.sessions() if s.condition == condition]
+    serials = {session.serial for session in sessions}
     return calibrate(
         LatencyTable.from_rows(
             name,
@@ -63,40 +65,42 @@ def build_table(
                 tool_version=sessions[-1].tool_version if sessions else "",
                 journal=journal.path.name,
                 sessions=tuple(s.id for s in sessions if s.purpose != "validate"),
+                serial=serials.pop() if len(serials) == 1 else None,
             ),
         )
     )
 
 
-def _in_order(models: Iterable[Model], measured: dict[str, _Measured]) -> list[Model]:
+def _in_order(models: Iterable[Model], results: dict[str, _Measured]) -> list[Model]:
     """Order models so that the last file of a layer is the one to believe."""
 
     def key(model: Model) -> tuple[float, str]:
-        result = measured.get(model.sha256)
+        result = results.get(model.sha256)
         return (0.0 if result is None else result.last_unix_s), model.sha256
 
     return sorted(models, key=key)
 
 
 def _measure(
-    outcomes: Sequence[Visit | FailedVisit],
-    condition: Condition,
-    plan: ResidentPlan,
-    pace_ns: int | None,
+    outcomes: Sequence[Outcome], condition: Condition, plan: Plan, pace_ns: int | None
 ) -> _Measured | None:
-    visits = [outcome for outcome in outcomes if isinstance(outcome, Visit)]
-    if len(visits) < plan.min_visits:
+    visits = measured(outcomes)
+    if len(visits) < least_visits(plan):
         return None
-    floor = summarize(visits, condition.statistic, plan, pace_ns=pace_ns)
-    if not floor.settled and len(visits) < len(outcomes):
+    floor = floor_of(visits, condition, plan, pace_ns=pace_ns)
+    if not floor.settled and any(failure.reason != "invalid" for failure in _failures(outcomes)):
         return None
     last_unix_s = max(visit.started_unix_s for visit in visits)
     return _Measured(floor, "ok" if floor.settled else "unstable", last_unix_s)
 
 
-def _failure(outcomes: Iterable[Visit | FailedVisit]) -> str | None:
+def _failures(outcomes: Iterable[Outcome]) -> list[FailedVisit]:
+    return [outcome for outcome in outcomes if isinstance(outcome, FailedVisit)]
+
+
+def _failure(outcomes: Iterable[Outcome]) -> str | None:
     """Return the reason of the last failure, if there was one."""
-    failures = [outcome for outcome in outcomes if isinstance(outcome, FailedVisit)]
+    failures = _failures(outcomes)
     if not failures:
         return None
     last = max(failures, key=lambda failure: (failure.started_unix_s, failure.reason))
@@ -105,11 +109,10 @@ def _failure(outcomes: Iterable[Visit | FailedVisit]) -> str | None:
 
 def _row(model: Model, result: _Measured) -> Row:
     floor = result.floor
-    assert floor.cold_ns is not None
     return Row(
         layer=model.label,
         hot_ms=floor.hot_ns / 1e6,
-        cold_ms=floor.cold_ns / 1e6,
+        cold_ms=_cold_ms(floor),
         visits=floor.visits,
         status=result.status,
         spread=floor.spread,
@@ -119,14 +122,17 @@ def _row(model: Model, result: _Measured) -> Row:
 
 
 def _network(model: Model, result: _Measured) -> MeasuredNetwork:
-    assert result.floor.cold_ns is not None
     return MeasuredNetwork(
         label=model.label,
         layers=model.layers,
         latency_ms=result.floor.hot_ns / 1e6,
-        cold_ms=result.floor.cold_ns / 1e6,
+        cold_ms=_cold_ms(result.floor),
         visits=result.floor.visits,
         status=result.status,
         measured_unix_s=result.last_unix_s,
         sha256=model.sha256,
     )
+
+
+def _cold_ms(floor: Floor) -> float | None:
+    return None if floor.cold_ns is None else floor.cold_ns / 1e6

@@ -9,7 +9,8 @@ JSON in its metadata, beside the sha256 of the whole file (taken with the checks
 as zeros), so a byte changed anywhere is refused before the file is parsed.
 
 History of the schema (``hilnas.table``, key ``schema``; the checksum's place never changes):
-    1   the columns of SCHEMA
+    1   the columns of SCHEMA, ``cold_ms`` in every row
+    2   ``cold_ms`` is null where the method has no cold sample; the device's serial
 """
 
 from __future__ import annotations
@@ -42,12 +43,12 @@ from latency_tables.errors import (
 if TYPE_CHECKING:
     import pandas as pd
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 SCHEMA = pa.schema(
     [
         pa.field("layer", pa.string(), nullable=False),
         pa.field("hot_ms", pa.float64(), nullable=False),
-        pa.field("cold_ms", pa.float64(), nullable=False),
+        pa.field("cold_ms", pa.float64()),
         pa.field("visits", pa.int64(), nullable=False),
         pa.field("status", pa.string(), nullable=False),
         pa.field("spread", pa.float64(), nullable=False),
@@ -62,7 +63,7 @@ _NO_CHECKSUM = b"sha256-of-this-file:" + b"0" * 64
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One layer's latency: floor of hot invocations, median of cold ones.
+    """One layer's latency: floor of hot invocations, median of cold ones if the method has any.
 
     ``status`` is ``unstable`` where the smallest visit minima did not come to agree; ``spread``
     is how far they lie apart, relative. ``measured_unix_s`` is the start of the last visit.
@@ -70,7 +71,7 @@ class Row:
 
     layer: str
     hot_ms: float
-    cold_ms: float
+    cold_ms: float | None
     visits: int
     status: Status
     spread: float
@@ -79,7 +80,7 @@ class Row:
 
     def __post_init__(self) -> None:
         for name, value in (("hot_ms", self.hot_ms), ("cold_ms", self.cold_ms)):
-            if not (math.isfinite(value) and value > 0):
+            if value is not None and not (math.isfinite(value) and value > 0):
                 raise InvalidRow(f"{self.layer}: {name} is finite and over 0, found {value}")
         if self.visits < 1 or not (math.isfinite(self.spread) and self.spread >= 0):
             raise InvalidRow(f"{self.layer}: visits start at 1 and spread at 0, found {self}")
@@ -94,7 +95,7 @@ class MeasuredNetwork:
     label: str
     layers: tuple[str, ...]
     latency_ms: float
-    cold_ms: float
+    cold_ms: float | None
     visits: int
     status: Status
     measured_unix_s: float
@@ -125,12 +126,16 @@ class Calibration:
 
 @dataclass(frozen=True, slots=True)
 class Provenance:
-    """Where the rows come from: device address, program, journal and its sessions."""
+    """Where the rows come from: device address, program, journal, its sessions, the specimen.
+
+    ``serial`` is None where the device has none, or several specimens share the table.
+    """
 
     address: str
     tool_version: str
     journal: str
     sessions: tuple[int, ...]
+    serial: str | None = None
 
 
 @dataclass(frozen=True)
@@ -152,10 +157,11 @@ class LatencyTable:
         if not self.rows.schema.equals(SCHEMA):
             raise InvalidRow(f"expected the columns {SCHEMA.names}, found {self.rows.schema.names}")
         for column in ("hot_ms", "cold_ms"):
-            values = self.rows[column].to_numpy()
+            known = self.rows.filter(self.rows[column].is_valid())
+            values = known[column].to_numpy()
             bad = np.flatnonzero(~(np.isfinite(values) & (values > 0)))
             if bad.size:
-                layer = self.rows["layer"][int(bad[0])].as_py()
+                layer = known["layer"][int(bad[0])].as_py()
                 raise InvalidRow(f"{layer}: {column} is finite and over 0, found {values[bad[0]]}")
         layers = self.rows["layer"].combine_chunks()
         if len(layers) > 1 and not pc.all(pc.less(layers[:-1], layers[1:])).as_py():

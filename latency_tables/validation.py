@@ -16,12 +16,13 @@ import numpy as np
 import numpy.typing as npt
 from scipy import stats
 
-from device_agents.measurement import DEFAULT_PLAN, Agent, ResidentPlan
+from device_agents.measurement import Agent, Plan
 from exporters.catalog import make_exporter
 from exporters.exporter import Exporter
 from latency_tables.errors import ConditionMismatch, NotMeasured, ValidationError
+from latency_tables.floors import session_floor
 from latency_tables.journal import JournalWriter
-from latency_tables.measuring import Progress, export_models, measure_into, session_floor, silent
+from latency_tables.measuring import Progress, export_models, measure_into, silent
 from latency_tables.predictor import predict_network
 from latency_tables.table import LatencyTable
 from networks.network import Network
@@ -86,7 +87,7 @@ def validate(
     networks: Mapping[str, Network],
     journal: Path,
     *,
-    plan: ResidentPlan = DEFAULT_PLAN,
+    plan: Plan | None = None,
     seed: int = 0,
     exporter: Exporter | None = None,
     tool_version: str = "",
@@ -102,6 +103,7 @@ def validate(
         ValidationError: fewer than 3 networks could be measured.
     """
     exporter = exporter or make_exporter(precision=table.condition.precision, seed=seed)
+    plan = plan or agent.default_plan
     condition = agent.condition(precision=table.condition.precision, plan=plan)
     if condition != table.condition:
         raise ConditionMismatch(f"validate {table.name!r}", table.condition, condition)

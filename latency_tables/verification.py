@@ -21,7 +21,8 @@ from exporters.comparison import Comparison, compare_models
 from exporters.model_file import read_model
 from latency_tables.end_to_end import prediction_interval
 from latency_tables.errors import NotMeasured
-from latency_tables.measuring import Progress, session_floor, silent
+from latency_tables.floors import session_floor
+from latency_tables.measuring import Progress, silent
 
 SESSIONS = 5
 PAIRS = 8

@@ -28,7 +28,7 @@ from device_agents.measurement import ModelFile, ResidentPlan, Visit
 from exporters.exporter import export_network
 from latency_tables.calibration import choose_networks
 from latency_tables.end_to_end import EndToEnd, measure_model
-from latency_tables.measuring import session_floor
+from latency_tables.floors import session_floor
 from latency_tables.predictor import Prediction, Predictor, compile_predictor, predict_network
 from latency_tables.profile import profile
 from latency_tables.store import TableDirectory, write_whole

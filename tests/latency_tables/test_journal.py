@@ -143,7 +143,7 @@ def test_a_newer_journal_is_refused(tmp_path: Path) -> None:
     connection.execute("PRAGMA user_version = 7")
     connection.close()
     for opener in (Journal.open, JournalWriter.open):
-        with pytest.raises(JournalNewer, match="schema 1 or older, found 7"):
+        with pytest.raises(JournalNewer, match="schema 2 or older, found 7"):
             opener(path)
 
 
