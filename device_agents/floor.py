@@ -18,6 +18,7 @@ from statistics import fmean, median
 
 from device_agents.errors import NoVisits
 from device_agents.measurement import Floor, ResidentPlan, Statistic, Visit
+from device_agents.timing_batch import clean_minimum_ns
 
 # The core in its fast state, which comes for some 20 s about once a minute: a session that never
 # meets it reads up to 5 % high, all models alike.
@@ -37,17 +38,10 @@ def reference_pace_ns(visits: Iterable[Visit]) -> int | None:
 
 
 def hot_minimum_ns(visit: Visit, statistic: Statistic) -> int:
-    """Return the smallest hot sample of this visit that nothing interrupted.
-
-    A guest's kernel subtracts stolen time from CPU time, and not always from the right sample:
-    one of 100,000 comes out far too small, with a wall time far larger. Samples in which the two
-    clocks differ by much more than in the visit's best are left out.
-    """
+    """Return the smallest hot sample of this visit that nothing interrupted."""
     if statistic == "wall-time":
         return min(visit.hot_wall_ns)
-    samples = list(zip(visit.hot_wall_ns, visit.hot_cpu_ns, strict=True))
-    gap_ns = min(max(0, wall - cpu) for wall, cpu in samples)
-    return min(cpu for wall, cpu in samples if wall - cpu <= 2 * gap_ns + cpu // 100)
+    return clean_minimum_ns(visit.hot_wall_ns, visit.hot_cpu_ns)
 
 
 def summarize(

@@ -6,6 +6,8 @@
 It is copied to boards, so it stands alone: the standard library (3.8 or newer), NumPy, and one
 of ai_edge_litert, tflite_runtime, tensorflow. Each request is one line and has one answer, in
 order. It ends when its standard input does, even in the middle of an invocation.
+
+`device_agents.timing_batch` makes visits by a plan instead, with nobody at the other end.
 """
 
 from __future__ import annotations
@@ -147,6 +149,9 @@ class Residents:
         self._pace = Pace()
         self._interpreters: dict[str, Any] = {}
 
+    def __contains__(self, sha256: str) -> bool:
+        return sha256 in self._interpreters
+
     def load(self, request: dict[str, Any]) -> dict[str, Any]:
         sha256, path = request["sha256"], request["path"]
         try:
@@ -282,6 +287,18 @@ def import_runtime() -> tuple[str, str, Any]:
     raise SystemExit("no TFLite runtime is installed; tried " + "; ".join(tried))
 
 
+def describe(runtime: str, version: str) -> dict[str, Any]:
+    """Return the hello of this process, which runs on this runtime."""
+    return {
+        "hello": HELLO_VERSION,
+        "runtime": runtime,
+        "version": version,
+        "python": platform.python_version(),
+        "pid": os.getpid(),
+        "cores": sorted(os.sched_getaffinity(0)),
+    }
+
+
 def take_over_streams() -> tuple[int, int]:
     """Return private descriptors for requests and answers.
 
@@ -321,15 +338,7 @@ def main() -> None:
         "forget": residents.forget,
         "invoke": residents.invoke,
     }
-    hello = {
-        "hello": HELLO_VERSION,
-        "runtime": name,
-        "version": version,
-        "python": platform.python_version(),
-        "pid": os.getpid(),
-        "cores": sorted(os.sched_getaffinity(0)),
-    }
-    os.write(answers, (json.dumps(hello) + "\n").encode())
+    os.write(answers, (json.dumps(describe(name, version)) + "\n").encode())
     gc.collect()
     gc.disable()
     with os.fdopen(requests, "rb") as lines, os.fdopen(answers, "wb") as out:
