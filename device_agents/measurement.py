@@ -17,9 +17,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias
 
 if TYPE_CHECKING:
+    from device_agents.packs import PackedPlan, PackVisit
     from device_agents.processes import ProcessPlan, ProcessVisit
 
-Role = Literal["layer", "network", "anchor"]
+Role = Literal["layer", "network", "anchor", "pack"]
 Statistic = Literal["thread-cpu-time", "wall-time"]
 Method = Literal["resident", "process", "packed"]
 Origin: TypeAlias = tuple[str, int]
@@ -189,8 +190,8 @@ class Floor:
     spread: float
 
 
-Plan: TypeAlias = "ResidentPlan | ProcessPlan"
-Outcome: TypeAlias = "Visit | ProcessVisit | FailedVisit"
+Plan: TypeAlias = "ResidentPlan | ProcessPlan | PackedPlan"
+Outcome: TypeAlias = "Visit | ProcessVisit | PackVisit | FailedVisit"
 
 
 class Agent(Protocol):

@@ -17,12 +17,13 @@ import os
 import sqlite3
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from pathlib import Path
 from typing import Any, Literal, Self
 
 from device_agents.floor import reference_pace_ns
 from device_agents.measurement import Condition, FailedVisit, Origin, Outcome, Role, Visit
+from device_agents.packs import PackVisit, ProfileRow
 from device_agents.processes import ProcessVisit
 from latency_tables.errors import JournalDamaged
 from latency_tables.journal_schema import lock, mapped, open_for_reading, open_for_writing
@@ -35,9 +36,11 @@ _PROCESS = (
 _SELECT_VISITS = f"""
     SELECT sha256, visits.started_unix_s, status, detail,
         cold_wall_ns, cold_cpu_ns, hot_wall_ns, hot_cpu_ns, preemptions, load, steal, pace_ns,
-        raw, job, origins.number, {", ".join(_PROCESS)}
+        raw, job, origins.number, profiles.runs, rows,
+        {", ".join(f"processes.{name}" for name in _PROCESS)}
     FROM visits JOIN sessions ON sessions.id = session
         LEFT JOIN processes ON processes.visit = visits.id
+        LEFT JOIN profiles ON profiles.visit = visits.id
         LEFT JOIN printed ON printed.visit = visits.id
         LEFT JOIN origins ON origins.visit = visits.id
 """
@@ -226,6 +229,9 @@ class JournalWriter(Journal):
             visit = self._insert("visits", None, *head, *_samples(outcome))
             if isinstance(outcome, ProcessVisit):
                 self._insert("processes", visit, *(getattr(outcome, name) for name in _PROCESS))
+            elif isinstance(outcome, PackVisit):
+                rows = json.dumps([astuple(row) for row in outcome.rows])
+                self._insert("profiles", visit, outcome.runs, rows)
             if not isinstance(outcome, Visit) and outcome.raw:
                 self._insert("printed", visit, outcome.raw)
             if origin is not None:
@@ -265,13 +271,16 @@ def _parse_session(row: tuple[Any, ...]) -> Session:
 
 def _parse_visit(row: tuple[Any, ...]) -> Outcome:
     sha256, started, status, detail, *resident = row[:12]
-    raw, job, number, *process = row[12:]
+    raw, job, number, runs, rows, *process = row[12:]
     origin = None if job is None else (job, number)
     if status != "ok":
         return FailedVisit(sha256, started, status, detail, raw or "", origin)
     if process[0] is not None:
         figures = dict(zip(_PROCESS, process, strict=True))
         return ProcessVisit(sha256, started, **figures, raw=raw or "", origin=origin)
+    if rows is not None:
+        profile = tuple(ProfileRow(*values) for values in json.loads(rows))
+        return PackVisit(sha256, started, runs, profile, raw or "", origin)
     cold_wall, cold_cpu, hot_wall, hot_cpu, *state = resident
     hot = tuple(json.loads(hot_wall)), tuple(json.loads(hot_cpu))
     return Visit(sha256, started, cold_wall, cold_cpu, *hot, *state)

@@ -2,8 +2,8 @@
 
 History of the schema (``user_version``):
     1   sessions, models, visits
-    2   sessions name the device's serial; processes of the timing tool, what was printed,
-        and from which job of a device a visit was taken in
+    2   sessions name the device's serial; processes of the timing tool, its op profiles, what
+        was printed, and from which job of a device a visit was taken in
 
 A new journal takes all steps, an older one those that it lacks: on a copy, which takes the old
 file's place when it is whole. A reader makes that copy in memory and leaves the file alone.
@@ -69,6 +69,9 @@ _STEPS: Sequence[str] = (
         first_ns INTEGER NOT NULL, min_ns INTEGER NOT NULL, mean_ns INTEGER NOT NULL,
         max_ns INTEGER NOT NULL, median_ns INTEGER, p5_ns INTEGER, p95_ns INTEGER
     ) STRICT;
+    CREATE TABLE profiles (
+        visit INTEGER PRIMARY KEY REFERENCES visits (id), runs INTEGER NOT NULL, rows TEXT NOT NULL
+    ) STRICT;
     CREATE TABLE printed (
         visit INTEGER PRIMARY KEY REFERENCES visits (id), raw TEXT NOT NULL
     ) STRICT;
@@ -77,7 +80,7 @@ _STEPS: Sequence[str] = (
         visit INTEGER NOT NULL UNIQUE REFERENCES visits (id), PRIMARY KEY (job, number)
     ) STRICT;
     """
-    + _append_only("processes", "printed", "origins"),
+    + _append_only("processes", "profiles", "printed", "origins"),
 )
 
 

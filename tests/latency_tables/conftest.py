@@ -6,7 +6,8 @@ from dataclasses import replace
 
 import pytest
 
-from device_agents.measurement import Condition, Visit
+from device_agents.measurement import Condition, Origin, Visit
+from device_agents.processes import ProcessVisit
 from latency_tables.table import LatencyTable, Provenance, Row
 
 CONDITION = Condition(
@@ -22,6 +23,22 @@ def make_visit(sha256: str = "a" * 64, at: float = 1.0, hot_ns: int = 1000) -> V
     """Return a visit whose CPU and wall samples are equal."""
     hot = (hot_ns, hot_ns + 10, hot_ns + 1)
     return Visit(sha256, at, hot_ns * 2, hot_ns * 2, hot, hot, 0, 0.5, 0.0, 9600)
+
+
+def make_process(
+    sha256: str = "a" * 64,
+    at: float = 1.0,
+    ns: int = 1000,
+    *,
+    median: bool = True,
+    raw: str = "",
+    origin: Origin | None = None,
+) -> ProcessVisit:
+    """Return a process whose value is ``ns``, from a tool with medians or an older one."""
+    return ProcessVisit(
+        sha256, at, warmup_runs=10, runs=50, init_ns=5, first_ns=2 * ns, min_ns=ns, mean_ns=ns,
+        max_ns=3 * ns, median_ns=ns if median else None, raw=raw, origin=origin,
+    )  # fmt: skip
 
 
 def make_row(layer: str, hot_ms: float = 1.0, at: float = 1.0) -> Row:

@@ -24,7 +24,7 @@ DATA = Path(__file__).with_name("data")
 @pytest.fixture
 def old(tmp_path: Path) -> Path:
     """A journal of schema 1: 3 layers, of which 1 failed twice, and a network; 17 visits."""
-    return shutil.copy(DATA / "journal-schema-1.sqlite", tmp_path / "journal.sqlite")
+    return Path(shutil.copy(DATA / "journal-schema-1.sqlite", tmp_path / "journal.sqlite"))
 
 
 def version(path: Path) -> int:

@@ -8,10 +8,14 @@ import sqlite3
 import subprocess
 import sys
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from device_agents.measurement import FailedVisit
+from device_agents.measurement import FailedVisit, Outcome
+from device_agents.packs import PackVisit, ProfileRow
 from latency_tables.errors import (
     JournalDamaged,
     JournalError,
@@ -20,14 +24,14 @@ from latency_tables.errors import (
     JournalNewer,
 )
 from latency_tables.journal import Journal, JournalWriter, Model
-from tests.latency_tables.conftest import CONDITION, OTHER_CONDITION, make_visit
+from tests.latency_tables.conftest import CONDITION, OTHER_CONDITION, make_process, make_visit
 
 LAYER = Model("a" * 64, "layer", "v1/x", ("v1/x",))
 NETWORK = Model("b" * 64, "network", "n", ("v1/x", "v1/x"))
 WRITER = Path(__file__).with_name("journal_writer.py")
 
 
-def begin(journal: JournalWriter, *, other: bool = False) -> int:
+def begin(journal: JournalWriter, *, other: bool = False, serial: str | None = None) -> int:
     return journal.begin(
         started_unix_s=1.0,
         purpose="profile",
@@ -35,6 +39,7 @@ def begin(journal: JournalWriter, *, other: bool = False) -> int:
         tool_version="0",
         seed=3,
         condition=OTHER_CONDITION if other else CONDITION,
+        serial=serial,
     )
 
 
@@ -75,11 +80,76 @@ def test_what_was_appended_is_read_back_by_condition(tmp_path: Path) -> None:
         assert reader.count_visits() == 4
 
 
-@pytest.mark.parametrize("table", ["sessions", "models", "visits"])
-@pytest.mark.parametrize("sql", ["UPDATE {} SET id = 99", "DELETE FROM {}"])
+processes = st.builds(
+    make_process,
+    st.sampled_from(["a" * 64, "b" * 64]),
+    ns=st.integers(1, 10**9),
+    median=st.booleans(),
+    raw=st.text(max_size=20),
+    origin=st.none() | st.tuples(st.sampled_from(["job-1", "job-2"]), st.integers(0, 3)),
+)
+failures = st.builds(
+    FailedVisit,
+    st.just("a" * 64),
+    st.floats(0, 2e9),
+    st.sampled_from(["crashed", "hung", "rejected", "unreadable", "invalid"]),
+    st.text(max_size=9),
+    raw=st.text(max_size=20),
+    origin=st.none() | st.tuples(st.just("job-3"), st.integers(0, 3)),
+)
+packs = st.builds(
+    PackVisit,
+    st.just("d" * 64),
+    st.floats(0, 2e9),
+    st.integers(1, 50),
+    st.lists(
+        st.builds(
+            ProfileRow, st.text(max_size=9), st.integers(0, 99), st.floats(0, 1e9),
+            st.integers(1, 50),
+        ),
+        min_size=1, max_size=4,
+    ).map(tuple),
+    raw=st.text(max_size=20),
+)  # fmt: skip
+
+
+@given(st.lists(processes | failures | packs | st.just(make_visit()), max_size=12))
+@settings(max_examples=30, deadline=None)
+def test_a_visit_is_read_back_as_it_was_and_a_job_hands_in_each_once(
+    outcomes: list[Outcome],
+) -> None:
+    kept: list[Outcome] = []
+    with TemporaryDirectory() as folder, JournalWriter.open(Path(folder) / "j.sqlite") as journal:
+        known: set[object] = set()
+        for outcome in outcomes:
+            session = begin(journal)  # whichever session hands it in
+            number = journal.append(session, outcome)
+            origin = getattr(outcome, "origin", None)
+            assert number == (None if origin in known else 1)
+            if origin not in known:
+                kept.append(outcome)
+            known |= {origin} - {None}
+        read = [visit for visits in journal.visits(CONDITION).values() for visit in visits]
+        assert journal.count_visits() == len(kept)
+    assert sorted(read, key=repr) == sorted(kept, key=repr)
+
+
+def test_sessions_of_several_devices_are_open_at_once(tmp_path: Path) -> None:
+    with JournalWriter.open(tmp_path / "j.sqlite") as journal:
+        first, second = begin(journal), begin(journal, serial="S2")
+        assert [journal.append(s, make_visit()) for s in (first, second, first)] == [1, 1, 2]
+        assert [session.serial for session in journal.sessions()] == [None, "S2"]
+
+
+@pytest.mark.parametrize(
+    "table", ["sessions", "models", "visits", "processes", "printed", "origins", "profiles"]
+)
+@pytest.mark.parametrize("sql", ["UPDATE {} SET rowid = 99", "DELETE FROM {}"])
 def test_no_row_is_ever_rewritten(tmp_path: Path, table: str, sql: str) -> None:
     with JournalWriter.open(tmp_path / "j.sqlite") as journal:
-        journal.append(begin(journal), make_visit())
+        session = begin(journal)
+        journal.append(session, make_process(raw="x", origin=("job", 1)))
+        journal.append(session, PackVisit("c" * 64, 1.0, 5, (ProfileRow("x", 0, 1.0, 5),)))
         journal.name([LAYER])
     connection = sqlite3.connect(tmp_path / "j.sqlite")
     with pytest.raises(sqlite3.IntegrityError, match="append-only"):
