@@ -1,6 +1,6 @@
 """Packed method: each visit is a process that profiles one file of many layers, by operator.
 
-    pack (role "pack") --> timing tool with its op profile --> PackVisit: rows in run order
+    pack (role "pack") --> timing tool with its op profile --> PackVisit: rows in order
     layers, networks   --> clean processes, as in the process method --> ProcessVisit
 
 Starting a process and loading a model cost more than timing a layer, so 40 layers share one. The
@@ -11,50 +11,26 @@ layers.
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, field
 
 from device_agents.measurement import Origin
 from device_agents.processes import ProcessPlan
-
-
-@dataclass(frozen=True, slots=True)
-class ProfileRow:
-    """One row of an op profile: the operator's type and number as printed, and its mean time.
-
-    ``node_type`` is such as ``Delegate/Convolution (NHWC, F32) IGEMM``, or the delegate's own
-    ``TfLiteXNNPackDelegate``, which holds the time of all its rows. ``index`` is the number at
-    the end of the row's name. A row of zero is one that took less than the profiler's clock tells.
-    """
-
-    node_type: str
-    index: int
-    mean_ns: float
-    calls: int
-
-    def __post_init__(self) -> None:
-        if not (math.isfinite(self.mean_ns) and self.mean_ns >= 0 and self.calls > 0):
-            raise ValueError(f"a row has a time and was called: {self}")
+from device_agents.tools.op_profile import OpProfile
 
 
 @dataclass(frozen=True, slots=True)
 class PackVisit:
-    """What one profiled process said of one pack: its rows of the timed runs, in run order.
+    """What one profiled process said of one pack: the operators of its timed runs, in order.
 
-    ``runs`` is the number of timed runs; ``raw`` everything that the tool printed, the profile
-    included; ``origin`` as in a `ProcessVisit`.
+    ``raw`` is everything that the tool printed, the profile included; ``origin`` as in a
+    `ProcessVisit`.
     """
 
     sha256: str
     started_unix_s: float
-    runs: int
-    rows: tuple[ProfileRow, ...]
+    profile: OpProfile
     raw: str = ""
     origin: Origin | None = None
-
-    def __post_init__(self) -> None:
-        if self.runs < 1 or not self.rows:
-            raise ValueError(f"a profile has runs and rows, found {self.runs} and {self.rows}")
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,8 +23,9 @@ from typing import Any, Literal, Self
 
 from device_agents.floor import reference_pace_ns
 from device_agents.measurement import Condition, FailedVisit, Origin, Outcome, Role, Visit
-from device_agents.packs import PackVisit, ProfileRow
+from device_agents.packs import PackVisit
 from device_agents.processes import ProcessVisit
+from device_agents.tools.op_profile import OpProfile, OpRow
 from latency_tables.errors import JournalDamaged
 from latency_tables.journal_schema import lock, mapped, open_for_reading, open_for_writing
 
@@ -36,7 +37,7 @@ _PROCESS = (
 _SELECT_VISITS = f"""
     SELECT sha256, visits.started_unix_s, status, detail,
         cold_wall_ns, cold_cpu_ns, hot_wall_ns, hot_cpu_ns, preemptions, load, steal, pace_ns,
-        raw, job, origins.number, profiles.runs, rows,
+        raw, job, origins.number, profiles.runs, rows, delegates,
         {", ".join(f"processes.{name}" for name in _PROCESS)}
     FROM visits JOIN sessions ON sessions.id = session
         LEFT JOIN processes ON processes.visit = visits.id
@@ -230,8 +231,9 @@ class JournalWriter(Journal):
             if isinstance(outcome, ProcessVisit):
                 self._insert("processes", visit, *(getattr(outcome, name) for name in _PROCESS))
             elif isinstance(outcome, PackVisit):
-                rows = json.dumps([astuple(row) for row in outcome.rows])
-                self._insert("profiles", visit, outcome.runs, rows)
+                profile = outcome.profile
+                texts = (_rows_text(profile.rows), _rows_text(profile.delegates))
+                self._insert("profiles", visit, profile.runs, *texts)
             if not isinstance(outcome, Visit) and outcome.raw:
                 self._insert("printed", visit, outcome.raw)
             if origin is not None:
@@ -271,7 +273,7 @@ def _parse_session(row: tuple[Any, ...]) -> Session:
 
 def _parse_visit(row: tuple[Any, ...]) -> Outcome:
     sha256, started, status, detail, *resident = row[:12]
-    raw, job, number, runs, rows, *process = row[12:]
+    raw, job, number, runs, rows, delegates, *process = row[12:]
     origin = None if job is None else (job, number)
     if status != "ok":
         return FailedVisit(sha256, started, status, detail, raw or "", origin)
@@ -279,11 +281,19 @@ def _parse_visit(row: tuple[Any, ...]) -> Outcome:
         figures = dict(zip(_PROCESS, process, strict=True))
         return ProcessVisit(sha256, started, **figures, raw=raw or "", origin=origin)
     if rows is not None:
-        profile = tuple(ProfileRow(*values) for values in json.loads(rows))
-        return PackVisit(sha256, started, runs, profile, raw or "", origin)
+        profile = OpProfile(_parse_rows(rows), _parse_rows(delegates), runs)
+        return PackVisit(sha256, started, profile, raw or "", origin)
     cold_wall, cold_cpu, hot_wall, hot_cpu, *state = resident
     hot = tuple(json.loads(hot_wall)), tuple(json.loads(hot_cpu))
     return Visit(sha256, started, cold_wall, cold_cpu, *hot, *state)
+
+
+def _rows_text(rows: Iterable[OpRow]) -> str:
+    return json.dumps([astuple(row) for row in rows])
+
+
+def _parse_rows(text: str) -> tuple[OpRow, ...]:
+    return tuple(OpRow(*values) for values in json.loads(text))
 
 
 def _condition_text(condition: Condition) -> str:

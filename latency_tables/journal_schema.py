@@ -70,7 +70,8 @@ _STEPS: Sequence[str] = (
         max_ns INTEGER NOT NULL, median_ns INTEGER, p5_ns INTEGER, p95_ns INTEGER
     ) STRICT;
     CREATE TABLE profiles (
-        visit INTEGER PRIMARY KEY REFERENCES visits (id), runs INTEGER NOT NULL, rows TEXT NOT NULL
+        visit INTEGER PRIMARY KEY REFERENCES visits (id), runs INTEGER NOT NULL,
+        rows TEXT NOT NULL, delegates TEXT NOT NULL
     ) STRICT;
     CREATE TABLE printed (
         visit INTEGER PRIMARY KEY REFERENCES visits (id), raw TEXT NOT NULL

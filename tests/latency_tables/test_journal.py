@@ -15,7 +15,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from device_agents.measurement import FailedVisit, Outcome
-from device_agents.packs import PackVisit, ProfileRow
+from device_agents.packs import PackVisit
+from device_agents.tools.op_profile import OpProfile, OpRow
 from latency_tables.errors import (
     JournalDamaged,
     JournalError,
@@ -97,18 +98,18 @@ failures = st.builds(
     raw=st.text(max_size=20),
     origin=st.none() | st.tuples(st.just("job-3"), st.integers(0, 3)),
 )
+rows = st.builds(
+    OpRow, st.text(max_size=9), st.text(max_size=9), st.none() | st.integers(0, 99),
+    st.floats(0, 1e9), st.integers(0, 50), st.booleans(),
+)  # fmt: skip
 packs = st.builds(
     PackVisit,
     st.just("d" * 64),
     st.floats(0, 2e9),
-    st.integers(1, 50),
-    st.lists(
-        st.builds(
-            ProfileRow, st.text(max_size=9), st.integers(0, 99), st.floats(0, 1e9),
-            st.integers(1, 50),
-        ),
-        min_size=1, max_size=4,
-    ).map(tuple),
+    st.builds(
+        OpProfile, st.lists(rows, max_size=3).map(tuple), st.lists(rows, max_size=2).map(tuple),
+        st.integers(1, 50),
+    ),
     raw=st.text(max_size=20),
 )  # fmt: skip
 
@@ -149,7 +150,7 @@ def test_no_row_is_ever_rewritten(tmp_path: Path, table: str, sql: str) -> None:
     with JournalWriter.open(tmp_path / "j.sqlite") as journal:
         session = begin(journal)
         journal.append(session, make_process(raw="x", origin=("job", 1)))
-        journal.append(session, PackVisit("c" * 64, 1.0, 5, (ProfileRow("x", 0, 1.0, 5),)))
+        journal.append(session, PackVisit("c" * 64, 1.0, OpProfile((), (), 5)))
         journal.name([LAYER])
     connection = sqlite3.connect(tmp_path / "j.sqlite")
     with pytest.raises(sqlite3.IntegrityError, match="append-only"):
