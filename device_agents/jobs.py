@@ -13,8 +13,9 @@ is gone is done. A device that was rebooted has lost the job and kept its output
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal, TypeVar
 
 from device_agents.errors import (
@@ -30,6 +31,8 @@ T = TypeVar("T")
 JobState = Literal["running", "ended", "lost"]
 
 CHUNK_BYTES = 1 << 20
+SHORTEST_PAUSE_S = 0.05
+LONGEST_PAUSE_S = 2.0  # a poll is a few short processes, on other cores than the measured one
 _NAME = "hilnas-job"  # what the leader is called among processes: a pid alone may be another's
 
 _LEADER = """cd "$1" && mkdir claim 2>/dev/null || exit 0
@@ -140,11 +143,35 @@ class Progress:
     uptime_s: float
 
 
+def follow(
+    job: Job, patience: Patience, *, longest_pause_s: float = LONGEST_PAUSE_S
+) -> Iterator[Progress]:
+    """Yield a job's progress, from the beginning of its output until it runs no more.
+
+    It is asked again at once while there is news, and less and less often while there is none. A
+    lost device is waited for.
+
+    Raises:
+        TransportError, NeedsHuman: as `persist`.
+    """
+    offset, pause_s = 0, SHORTEST_PAUSE_S
+    while True:
+        progress = persist(job.transport, partial(job.poll, offset), patience)
+        offset = progress.offset
+        yield progress
+        if progress.more:
+            continue
+        if progress.state != "running":
+            return
+        pause_s = SHORTEST_PAUSE_S if progress.output else min(2 * pause_s, longest_pause_s)
+        patience.sleep(pause_s)
+
+
 class Job:
     """A job in its directory on the device."""
 
     def __init__(self, transport: Transport, directory: str) -> None:
-        self._transport, self.directory = transport, directory
+        self.transport, self.directory = transport, directory
 
     @property
     def id(self) -> str:
@@ -157,7 +184,7 @@ class Job:
         Raises:
             TransportError: the device did not answer.
         """
-        done = _shell(self._transport, _POLL, self.directory, str(offset), str(CHUNK_BYTES), _NAME)
+        done = _shell(self.transport, _POLL, self.directory, str(offset), str(CHUNK_BYTES), _NAME)
         head, _, output = done.stdout.partition(b"\n")
         try:
             state, code, size, uptime = head.decode().split()
@@ -183,7 +210,7 @@ class Job:
         Raises:
             DeviceUnusable: something of it cannot be ended.
         """
-        done = _shell(self._transport, _KILL, self.directory)
+        done = _shell(self.transport, _KILL, self.directory)
         if done.exit_code:
             raise DeviceUnusable(
                 f"{self.directory}: a process of this job cannot be ended: reboot the device"
@@ -192,18 +219,23 @@ class Job:
     def remove(self) -> None:
         """Kill it and delete its directory: what it printed must be safe elsewhere."""
         self.kill()
-        _shell(self._transport, 'rm -rf "$1"', self.directory)
+        _shell(self.transport, 'rm -rf "$1"', self.directory)
 
 
-def start_job(transport: Transport, directory: str, script: str) -> Job:
+def start_job(
+    transport: Transport, directory: str, script: str, files: Mapping[str, bytes] | None = None
+) -> Job:
     """Start a script in a directory of its own, or attach to it where it was started before.
 
+    ``files`` lie beside it, by name; the directory is where the script starts.
+
     Raises:
-        PushFailed: the script cannot be stored.
+        PushFailed: the script or a file cannot be stored.
         DeviceUnusable: the device does not start it.
     """
     _shell(transport, 'mkdir -p "$1"', directory)
-    transport.push(script.encode(), f"{directory}/script")
+    for name, content in {**(files or {}), "script": script.encode()}.items():
+        transport.push(content, f"{directory}/{name}")
     done = _shell(transport, _START, directory, _LEADER, _NAME)
     if done.exit_code:
         why = " ".join(done.stderr.decode(errors="replace").split())

@@ -89,7 +89,8 @@ class Visit:
     ``load`` is the one-minute load average, ``preemptions`` the involuntary context switches
     during the visit, ``steal`` the hypervisor's share of processor time lately. ``pace_ns`` is the
     CPU time of one small fixed computation beside the visit, which says how fast the core was at
-    that moment; ``None`` where nobody took it.
+    that moment; ``None`` where nobody took it. ``origin`` is the job of the device that made it
+    and its number there, where there is such a job: it may arrive twice, and counts once.
     """
 
     sha256: str
@@ -102,6 +103,7 @@ class Visit:
     load: float
     steal: float
     pace_ns: int | None = None
+    origin: Origin | None = None
 
     def __post_init__(self) -> None:
         if not self.hot_wall_ns or len(self.hot_wall_ns) != len(self.hot_cpu_ns):
