@@ -10,14 +10,15 @@ from __future__ import annotations
 import re
 
 from device_agents.errors import RunRejected
-from device_agents.tools.phase import Phase
+from device_agents.tools.phase import AVERAGE_PRECISION, Phase
 from device_agents.tools.tool_log import ToolLog
 
 _RECORD = re.compile(r"\[\S*benchmark_litert_model\.(?:h|cc):\d+\] ?(.*)")
 _TITLE = re.compile(r"=+ BENCHMARK RESULTS =+")
 _END = re.compile(r"={20,}")
 _VALUE = re.compile(r"(?P<what>[^:]+):\s+(?P<ms>\d+\.\d\d) ms(?: \((?P<runs>\d+) runs\))?")
-_ROUNDING_NS = 5_100
+# Half of the last decimal, and the six digits of the lines above
+_ROUNDING_NS = 5_001
 
 
 def is_litert(log: ToolLog) -> bool:
@@ -49,5 +50,7 @@ def check_litert_summary(log: ToolLog, *, init_ns: int, warmup: Phase, timed: Ph
         if len(said) != 1:
             raise RunRejected(f"expected {what!r} once in the closing lines, found {len(said)}")
         off_ns = abs(float(said[0]["ms"]) * 1e6 - time_ns)
-        if off_ns > _ROUNDING_NS or (runs is not None and said[0]["runs"] != str(runs)):
+        if off_ns > _ROUNDING_NS + AVERAGE_PRECISION * time_ns or (
+            runs is not None and said[0]["runs"] != str(runs)
+        ):
             raise RunRejected(f"expected {time_ns / 1e6:g} ms, found {said[0][0]!r}")

@@ -24,6 +24,7 @@ _LINE = re.compile(
 )
 # Six significant digits
 AVERAGE_PRECISION = 1e-5
+_ROUNDING_S = 0.5e-9
 # A phase cut short by its time limit spent at least this share of it inside runs
 _CAPPED_SHARE = 0.9
 
@@ -123,7 +124,7 @@ def check_length(phase: Phase, *, runs: int, min_s: float, max_s: float) -> bool
     if capped and total_s < _CAPPED_SHARE * max_s:
         raise RunRejected(f"expected {runs} runs or {max_s:g} s of them, found {phase.runs} runs")
     limit_s = min(min_s, max_s) if phase.runs > runs else max_s
-    if before_s > limit_s + AVERAGE_PRECISION * total_s:
+    if before_s > limit_s + AVERAGE_PRECISION * total_s + phase.runs * _ROUNDING_S:
         raise RunRejected(
             f"expected {runs} runs, or more within {limit_s:g} s, found {phase.runs} runs that "
             f"took {total_s:g} s"
