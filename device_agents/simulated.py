@@ -44,6 +44,15 @@ def latency_of_sha256_ns(sha256: str) -> float:
     return float(1e4 * 100 ** (int.from_bytes(digest[:4], "big") / 2**32))
 
 
+def what_is_wrong(path: Path, sha256: str) -> str | None:
+    """Return why this is not the file of that sha256, or None where it is."""
+    try:
+        found = hashlib.sha256(path.read_bytes()).hexdigest()
+    except OSError as error:
+        return str(error)
+    return None if found == sha256 else f"{path}: expected sha256 {sha256}, found {found}"
+
+
 class SimulatedAgent:
     """An `Agent` without a device.
 
@@ -166,14 +175,8 @@ class _SimulatedChannel:
         self._requests.clear()
 
     def _load(self, sha256: str, path: Path) -> Message:
-        if self._agent.check_files:
-            try:
-                found = hashlib.sha256(path.read_bytes()).hexdigest()
-            except OSError as error:
-                return {"failed": "unreadable", "detail": str(error)}
-            if found != sha256:
-                detail = f"{path}: expected sha256 {sha256}, found {found}"
-                return {"failed": "unreadable", "detail": detail}
+        if self._agent.check_files and (detail := what_is_wrong(path, sha256)):
+            return {"failed": "unreadable", "detail": detail}
         return {"loaded": sha256}
 
     def _visit(self, sha256: str, hot: int) -> Message:

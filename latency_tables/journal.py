@@ -220,7 +220,7 @@ class JournalWriter(Journal):
         Raises:
             JournalFull: no room; the visit is not in the journal, those before it are.
         """
-        origin = None if isinstance(outcome, Visit) else outcome.origin
+        origin = outcome.origin
         number = self._numbers[session] + 1
         with mapped(self.path), self._connection:
             self._connection.execute("BEGIN")
@@ -283,9 +283,9 @@ def _parse_visit(row: tuple[Any, ...]) -> Outcome:
     if rows is not None:
         profile = OpProfile(_parse_rows(rows), _parse_rows(delegates), runs)
         return PackVisit(sha256, started, profile, raw or "", origin)
-    cold_wall, cold_cpu, hot_wall, hot_cpu, *state = resident
+    cold_wall, cold_cpu, hot_wall, hot_cpu, preemptions, load, steal, pace = resident
     hot = tuple(json.loads(hot_wall)), tuple(json.loads(hot_cpu))
-    return Visit(sha256, started, cold_wall, cold_cpu, *hot, *state)
+    return Visit(sha256, started, cold_wall, cold_cpu, *hot, preemptions, load, steal, pace, origin)
 
 
 def _rows_text(rows: Iterable[OpRow]) -> str:
