@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from typing import Any, Protocol
 
 from device_agents.errors import ModelRefused, UnreadableAnswer
-from device_agents.measurement import Visit
+from device_agents.measurement import Origin, Visit
 
 Message = Mapping[str, Any]
 
@@ -57,7 +57,7 @@ def check_answer(answer: Message) -> None:
         raise UnreadableAnswer(f"the timing program failed: {answer['detail']}")
 
 
-def parse_visit(answer: Message) -> Visit:
+def parse_visit(answer: Message, *, origin: Origin | None = None) -> Visit:
     """Return the visit in this answer.
 
     Raises:
@@ -76,6 +76,7 @@ def parse_visit(answer: Message) -> Visit:
             load=answer["load"],
             steal=answer["steal"],
             pace_ns=answer["pace_ns"],
+            origin=origin,
         )
     except (KeyError, IndexError, TypeError, ValueError) as error:
         raise UnreadableAnswer(f"expected a visit, found {dict(answer)}: {error!r}") from error

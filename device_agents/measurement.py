@@ -24,6 +24,7 @@ Role = Literal["layer", "network", "anchor", "pack"]
 Statistic = Literal["thread-cpu-time", "wall-time"]
 Method = Literal["resident", "process", "packed"]
 Origin: TypeAlias = tuple[str, int]
+LossReason = Literal["crashed", "hung", "rejected", "unreadable", "invalid"]
 
 PROTOCOL_VERSION = 1
 
@@ -124,7 +125,7 @@ class FailedVisit:
 
     sha256: str
     started_unix_s: float
-    reason: Literal["crashed", "hung", "rejected", "unreadable", "invalid"]
+    reason: LossReason
     detail: str
     raw: str = ""
     origin: Origin | None = None

@@ -95,6 +95,11 @@ class Rounds:
         self._losses = dict.fromkeys(self._models, 0)
         self._dropped: set[str] = set()
 
+    @property
+    def visits(self) -> Mapping[str, Sequence[Visit]]:
+        """The visits that count so far, by sha256."""
+        return self._visits
+
     def next_round(self) -> list[ModelFile]:
         """Return the models to visit once each, in this order; none when all are done."""
         pending = [
