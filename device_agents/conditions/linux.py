@@ -28,6 +28,7 @@ class Policy:
     cap_khz: Reading[int]
     now_khz: Reading[int]
     governor: Reading[str]
+    driver: Reading[str]
 
     @property
     def cap_share(self) -> Reading[float]:
@@ -110,6 +111,8 @@ def parse_policies(text: str) -> Reading[tuple[Policy, ...]]:
 
     A file that was denied makes its own value unknown; cores that are offline have no folder.
     """
+    if not text.strip():
+        return Unknown("the kernel tells no frequencies")
     folders: dict[str, dict[str, str]] = defaultdict(dict)
     for line in text.splitlines():
         if found := _GREP_LINE.fullmatch(line.strip()):
@@ -131,13 +134,17 @@ def _policy(cores: tuple[int, ...], files: dict[str, str]) -> Policy:
             return Unknown(f"{name} cannot be read")
         return int(text) if re.fullmatch(r"[1-9]\d*", text) else not_understood(text, "kHz")
 
+    def word(name: str) -> Reading[str]:
+        return files.get(name) or Unknown(f"{name} cannot be read")
+
     return Policy(
         cores=cores,
         lowest_khz=khz("cpuinfo_min_freq"),
         highest_khz=khz("cpuinfo_max_freq"),
         cap_khz=khz("scaling_max_freq"),
         now_khz=khz("scaling_cur_freq"),
-        governor=files.get("scaling_governor") or Unknown("scaling_governor cannot be read"),
+        governor=word("scaling_governor"),
+        driver=word("scaling_driver"),
     )
 
 
@@ -213,6 +220,8 @@ def parse_zones_c(text: str) -> Reading[dict[str, float]]:
     The kernel says thousandths of a degree; what is not possible then (some vendors' other units,
     sensors that are not there) is left out. Zones of one type are told apart by their folder.
     """
+    if not text.strip():
+        return Unknown("the kernel tells no temperatures")
     zones: dict[str, dict[str, str]] = defaultdict(dict)
     for line in text.splitlines():
         if found := _ZONE_LINE.fullmatch(line.strip()):

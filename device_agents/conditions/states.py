@@ -9,6 +9,7 @@ Every part may be denied or missing; then it is `Unknown`, and the others are no
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeVar
@@ -26,7 +27,7 @@ _CPU = "/sys/devices/system/cpu"
 _ZONE = "/sys/class/thermal/thermal_zone*"
 _CPUFREQ_FILES = (
     "related_cpus cpuinfo_min_freq cpuinfo_max_freq"
-    " scaling_max_freq scaling_cur_freq scaling_governor"
+    " scaling_max_freq scaling_cur_freq scaling_governor scaling_driver"
 )
 _LINUX_COMMANDS = {
     "possible": f"cat {_CPU}/possible",
@@ -57,7 +58,8 @@ _PHONE_COMMANDS = {
 _BOARD_COMMANDS = {
     "home": "cd; pwd",
     "room": 'df -k "$HOME"',
-    "model": 'tr -d "\\0" </proc/device-tree/model',
+    "model": "f=/proc/device-tree/model;"
+    ' if [ -r $f ]; then tr -d "\\0" <$f; else grep -m 1 "model name" /proc/cpuinfo; fi',
     "serial": 'f=/proc/device-tree/serial-number; [ -r $f ] || f=/etc/machine-id; tr -d "\\0" <$f',
     "release": '. /etc/os-release; echo "$PRETTY_NAME, $(uname -sr)"',
     "machine": "uname -m",
@@ -186,7 +188,7 @@ def parse_board(outputs: Outputs) -> BoardState:
     home = _parsed(outputs, "home", _one_line)
     return BoardState(
         serial=_parsed(outputs, "serial", _one_line),
-        model=_parsed(outputs, "model", _one_line),
+        model=_parsed(outputs, "model", _model),
         fingerprint=_parsed(outputs, "release", _one_line),
         machine=_parsed(outputs, "machine", _one_line),
         home=home,
@@ -229,3 +231,8 @@ def _parsed(outputs: Outputs, name: str, parse: Callable[[str], Reading[T]]) -> 
 
 def _one_line(text: str) -> Reading[str]:
     return text.strip() or Unknown("empty")
+
+
+def _model(text: str) -> Reading[str]:
+    """Return the board's name, or what /proc/cpuinfo says where it has none."""
+    return _one_line(re.sub(r"^model name\s*:", "", text.strip()))

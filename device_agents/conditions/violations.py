@@ -110,6 +110,8 @@ def _phone(before: PhoneState, after: PhoneState, limits: Limits) -> list[str]:
         level = after.battery.level_pct
         if level < limits.battery_stop_pct:
             found.append(f"battery: expected {limits.battery_stop_pct:g} %, found {level:g} %")
+    if before.wakefulness == "Awake":
+        found += _changed("screen", before.wakefulness, after.wakefulness)
     if after.low_power is True:
         found.append("power saver: came on")
     return found

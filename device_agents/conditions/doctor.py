@@ -1,0 +1,153 @@
+"""Doctor: from an address to every precondition of measuring there, with its reading and remedy.
+
+host checks  -->  connection  -->  state of the device  -->  runtime (boards, this machine)
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from device_agents.address import Address, LocalAddress, SshAddress, parse_address
+from device_agents.conditions.check import Check
+from device_agents.conditions.checks import check_board, check_phone, is_ready
+from device_agents.conditions.host import check_host
+from device_agents.conditions.install import venv_python, verify_runtime
+from device_agents.conditions.limits import LIMITS, Limits
+from device_agents.conditions.linux_checks import Wanted, check_steal
+from device_agents.conditions.reading import Unknown
+from device_agents.conditions.states import BoardState, read_board, read_phone
+from device_agents.errors import (
+    DeviceError,
+    DeviceHeld,
+    DeviceMissing,
+    DeviceUnusable,
+    MissingExtra,
+    NeedsHuman,
+    TransportError,
+)
+from device_agents.transports.opening import open_transport
+from device_agents.transports.transport import Transport
+
+BOARD_FOLDER = ".cache/hilnas"  # in the user's home on a board
+STEAL_INTERVAL_S = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Diagnosis:
+    """What was found at an address; see `Check` for what the checks say."""
+
+    device: str
+    checks: tuple[Check, ...]
+
+    @property
+    def ready(self) -> bool:
+        """Whether the device can be measured on now."""
+        return is_ready(self.checks)
+
+
+def diagnose(
+    address: Address | str,
+    *,
+    python: str | None = None,
+    wanted: Wanted | None = None,
+    limits: Limits = LIMITS,
+    open_at: Callable[[Address], Transport] = open_transport,
+    home: Path | None = None,
+    sleep: Callable[[float], None] = time.sleep,
+) -> Diagnosis:
+    """Return every precondition of the protocol with its reading; changes nothing on the device.
+
+    Args:
+        python: the interpreter that times on a board; by default the one that
+            `install_runtime` makes, and on this machine the one that runs this.
+        wanted: which device, cores and mode are meant to be measured.
+        open_at: what opens a transport.
+        home: the user's folder on this computer.
+
+    Raises:
+        AddressError: the text is no address.
+    """
+    address = parse_address(address) if isinstance(address, str) else address
+    checks = list(check_host(address, home=home))
+    try:
+        transport = open_at(address)
+    except DeviceError as error:
+        return Diagnosis(str(address), (*checks, _failed_connection(error)))
+    try:
+        checks.append(_check_connection(transport))
+        if isinstance(address, LocalAddress | SshAddress):
+            checks += _diagnose_board(transport, address, python, wanted, limits, sleep)
+        else:
+            checks += check_phone(read_phone(transport), limits, wanted)
+    except TransportError as error:
+        checks.append(_failed_connection(error))
+    finally:
+        transport.close()
+    return Diagnosis(str(address), tuple(checks))
+
+
+def _diagnose_board(
+    transport: Transport,
+    address: LocalAddress | SshAddress,
+    python: str | None,
+    wanted: Wanted | None,
+    limits: Limits,
+    sleep: Callable[[float], None],
+) -> list[Check]:
+    wanted = wanted or Wanted(ours=f"/{BOARD_FOLDER}/")
+    if isinstance(address, LocalAddress) and address.cpu is not None:
+        wanted = replace(wanted, cores=f"{1 << address.cpu:x}")
+    before = read_board(transport)
+    sleep(STEAL_INTERVAL_S)
+    state = read_board(transport)
+    return [
+        *check_board(state, limits, wanted),
+        check_steal(before.linux.ticks, state.linux.ticks, limits),
+        _check_runtime(transport, address, python, state),
+    ]
+
+
+def _check_connection(transport: Transport) -> Check:
+    started_s = time.perf_counter()
+    transport.run(["true"])
+    trip_ms = 1000 * (time.perf_counter() - started_s)
+    return Check("connection", f"a command takes {trip_ms:.0f} ms", "ok")
+
+
+def _failed_connection(error: DeviceError) -> Check:
+    remedies: dict[type[DeviceError], str] = {
+        DeviceMissing: "plug it in and switch it on; `hilnas devices` lists what is there",
+        NeedsHuman: "do what the reading says, on the device or on this computer",
+        DeviceHeld: "use the address that the reading names",
+        MissingExtra: "install the extra that the reading names",
+        TransportError: "check cable, network and power, then try again",
+    }
+    remedy = next(
+        (text for kind, text in remedies.items() if isinstance(error, kind)),
+        "use another address of the same device",
+    )
+    return Check("connection", str(error), "not_ok", remedy)
+
+
+def _check_runtime(
+    transport: Transport,
+    address: LocalAddress | SshAddress,
+    python: str | None,
+    state: BoardState,
+) -> Check:
+    local = isinstance(address, LocalAddress)
+    remedy = "pip install hilnas" if local else f"hilnas doctor --install {address}"
+    if python is None and local:
+        python = sys.executable
+    if python is None:
+        if isinstance(state.home, Unknown):
+            return Check("runtime", str(state.home), "unknown", remedy)
+        python = venv_python(f"{state.home}/{BOARD_FOLDER}")
+    try:
+        return Check("runtime", str(verify_runtime(transport, python)), "ok")
+    except DeviceUnusable as error:
+        return Check("runtime", str(error), "not_ok", remedy)
