@@ -10,6 +10,7 @@ delegates, so it confirms a run and never replaces the reading of it.
 
 from __future__ import annotations
 
+import math
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -59,19 +60,19 @@ def parse_result_file(data: bytes) -> ResultFile:
     parts = {number: value for number, value in _fields(data) if isinstance(value, bytes)}
     if _LATENCY not in parts or _MISC not in parts:
         raise RunRejected("expected latencies and counts in the result file, found it cut or empty")
-    found: dict[str, int] = {}
+    found: dict[str, float] = {}
     for number, value in _fields(parts[_LATENCY]):
         if number in _LATENCY_FIELDS and isinstance(value, float):
-            found[_LATENCY_FIELDS[number]] = round(value * 1e6)
+            found[_LATENCY_FIELDS[number]] = value * 1e6
     for number, value in _fields(parts[_MISC]):
         if number in _MISC_FIELDS and isinstance(value, int):
             found[_MISC_FIELDS[number]] = value
     missing = {*_LATENCY_FIELDS.values(), *_MISC_FIELDS.values()} - set(found)
     if missing:
         raise RunRejected(f"expected a whole result file, found no {', '.join(sorted(missing))}")
-    if min(found.values()) <= 0:
+    if not all(1 <= value < math.inf for value in found.values()):
         raise RunRejected(f"expected positive times and counts, found {found}")
-    return ResultFile(**found)
+    return ResultFile(**{name: round(value) for name, value in found.items()})
 
 
 def check_agreement(run: ToolRun, result: ResultFile) -> None:
