@@ -29,7 +29,6 @@ from device_agents.tools.phase import (
     NUMBER,
     Phase,
     check_length,
-    is_statistics,
     parse_phase,
 )
 from device_agents.tools.tool_log import ToolLog
@@ -256,7 +255,7 @@ def _phases(log: ToolLog) -> tuple[Phase, Phase]:
         order += [header[0], statistics[0]]
     if order != sorted(order):
         raise RunRejected("expected the lines of one run in order, found them mixed")
-    warmup, timed = [parse_phase(line.text) for line in log.lines if is_statistics(line.text)]
+    warmup, timed = [parse_phase(match[0]) for _, match in log.find(_STATISTICS)]
     return warmup, timed
 
 

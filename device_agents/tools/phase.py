@@ -49,11 +49,6 @@ class Phase:
     mean_text: str
 
 
-def is_statistics(line: str) -> bool:
-    """Return whether a line of the tool is meant to hold the statistics of a phase."""
-    return line.startswith("count=")
-
-
 def parse_phase(line: str) -> Phase:
     """Return the phase of this line.
 
