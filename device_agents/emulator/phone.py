@@ -1,0 +1,245 @@
+"""Emulated phone: an adb daemon on loopback, with a shell, files and a state of its own.
+
+with EmulatedPhone(PIXEL_4) as phone:
+    subprocess.run(["adb", "connect", phone.address])
+    phone.state.thermal_status = 2
+    phone.reboot()
+"""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+import socket
+import tempfile
+import threading
+import time
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from types import TracebackType
+
+from device_agents.emulator.auth import PublicKey, parse_public_key
+from device_agents.emulator.commands import Answer
+from device_agents.emulator.daemon import Connection, Stream
+from device_agents.emulator.profiles import PIXEL_4, PROFILES, Profile
+from device_agents.emulator.sandbox import Sandbox
+from device_agents.emulator.shell import ShellService
+from device_agents.emulator.state import State, kernel_files
+from device_agents.emulator.sync import SyncService
+from device_agents.emulator.system_server import SystemServer
+
+DEFAULT_SERIAL = "EMULATED0001"
+BOOT_S = 0.5
+
+
+class EmulatedPhone:
+    """A phone to practise on; usable from ``with`` until its end.
+
+    ``state`` may be changed at any time. With ``auth`` only hosts whose key is in
+    ``authorized_keys`` (lines of an ``adbkey.pub``) get in; others wait, unauthorized, until
+    `accept_key` is called.
+    """
+
+    def __init__(
+        self,
+        profile: Profile | str = PIXEL_4,
+        *,
+        root: Path | None = None,
+        port: int = 0,
+        serial: str = DEFAULT_SERIAL,
+        auth: bool = False,
+        authorized_keys: Iterable[bytes] = (),
+        boot_s: float = BOOT_S,
+    ) -> None:
+        """Prepare; nothing listens before ``with``.
+
+        Args:
+            root: where its files live; a temporary folder by default, removed at the end.
+            port: to listen on; 0 takes a free one.
+            boot_s: how long a reboot takes.
+
+        Raises:
+            KeyError: no profile has this name.
+            DeviceUnusable: the root cannot hold a phone.
+        """
+        self.profile = PROFILES[profile] if isinstance(profile, str) else profile
+        self.state = State(self.profile, serial)
+        self._own_root = root is None
+        self._root = Path(tempfile.mkdtemp(prefix="phone-")) if root is None else root
+        self._wanted_port, self._boot_s, self._auth = port, boot_s, auth
+        self._keys = [parse_public_key(line) for line in authorized_keys]
+        self.pending_key: PublicKey | None = None
+        self._accepted = threading.Condition()
+        self._connections: list[Connection] = []
+        self._lock = threading.RLock()
+        self._listener: socket.socket | None = None
+
+    def __enter__(self) -> EmulatedPhone:
+        self.sandbox = Sandbox(self._root)
+        self._server = SystemServer(
+            self.state, self.sandbox, on_reboot=self._reboot_soon, on_run=self._on_run
+        )
+        threading.Thread(target=self._server.serve_forever, daemon=True).start()
+        self.sandbox.install(self._server.port, self.profile.abis)
+        self._server.write_status(self._all_cores, len(self.profile.cpus))
+        self.refresh()
+        self.port = self._listen(self._wanted_port)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._hang_up()
+        self.sandbox.kill_processes()
+        self._server.shutdown()
+        self._server.server_close()
+        if self._own_root:
+            shutil.rmtree(self._root, ignore_errors=True)
+
+    @property
+    def serial(self) -> str:
+        """What ``ro.serialno`` says."""
+        return self.state.serial
+
+    @property
+    def address(self) -> str:
+        """HOST:PORT for ``adb connect``, which is also the serial that an adb server gives it."""
+        return f"127.0.0.1:{self.port}"
+
+    @property
+    def root(self) -> Path:
+        """The folder that is the phone's ``/``."""
+        return self.sandbox.root
+
+    @property
+    def _all_cores(self) -> int:
+        return sum(1 << cpu for cpu in self.profile.cpus)
+
+    def refresh(self) -> None:
+        """Bring /proc and /sys up to date; done before every command and every run of the tool."""
+        self.sandbox.write_kernel_files(kernel_files(self.state))
+
+    def reboot(self) -> None:
+        """Power off and on: connections break, processes end, what is on disk stays."""
+        self._hang_up()
+        self.sandbox.kill_processes()
+        time.sleep(self._boot_s)
+        self.state.boot()
+        self.refresh()
+        self._listen(self.port)
+
+    def drop_connections(self) -> None:
+        """Pull the cable and put it back: connections break, everything else goes on."""
+        with self._lock:
+            connections, self._connections = self._connections, []
+        for connection in connections:
+            connection.cut()
+
+    def accept_key(self) -> None:
+        """Press "allow" on the phone's screen for the key that asks or asks next."""
+        with self._accepted:
+            if self.pending_key is not None:
+                self._keys.append(self.pending_key)
+                self.pending_key = None
+            self._accepted.notify_all()
+
+    def serve(self) -> None:
+        """Wait until interrupted."""
+        threading.Event().wait()
+
+    def _listen(self, port: int) -> int:
+        listener = socket.create_server(("127.0.0.1", port))
+        self._listener = listener
+        threading.Thread(target=self._accept, args=(listener,), daemon=True).start()
+        return int(listener.getsockname()[1])
+
+    def _hang_up(self) -> None:
+        if self._listener is not None:
+            with contextlib.suppress(OSError):  # closed already
+                self._listener.shutdown(socket.SHUT_RDWR)
+            self._listener.close()
+        self.drop_connections()
+
+    def _reboot_soon(self) -> None:
+        threading.Thread(target=self.reboot, daemon=True).start()
+
+    def _accept(self, listener: socket.socket) -> None:
+        while True:
+            try:
+                peer, _ = listener.accept()
+            except OSError:
+                return
+            connection = Connection(
+                peer,
+                self,
+                protocol_version=self.profile.protocol_version,
+                max_payload=self.profile.max_payload,
+                checks_keys=self._auth,
+                tap=lambda size: None,
+            )
+            with self._lock:
+                self._connections = [c for c in self._connections if not c.gone.is_set()]
+                self._connections.append(connection)
+            threading.Thread(target=connection.run, daemon=True).start()
+
+    # What a connection asks of its phone
+
+    def banner(self) -> bytes:
+        """Return how the phone introduces itself."""
+        names = (
+            f"ro.product.name={self.profile.product};ro.product.model={self.profile.model};"
+            f"ro.product.device={self.profile.device};"
+        )
+        features = ",".join(self.profile.features)
+        return f"device::{names}{f'features={features}' if features else ''}".encode()
+
+    def knows_key(self, token: bytes, signature: bytes) -> bool:
+        """Whether a trusted key signed the token."""
+        return any(key.signed(token, signature) for key in self._keys)
+
+    def trust(self, public_key: bytes, gone: threading.Event) -> bool:
+        """Wait until somebody accepts this key, or the host went away."""
+        try:
+            key = parse_public_key(public_key)
+        except ValueError:
+            return False
+        with self._accepted:
+            self.pending_key = key
+            while not gone.is_set():
+                if key in self._keys:
+                    return True
+                self._accepted.wait(0.1)
+        return False
+
+    def open_service(self, service: str, stream: Stream) -> bool:
+        """Serve what a host opened; False when there is no such service."""
+        kind, _, argument = service.partition(":")
+        name, *options = kind.split(",")
+        packets = "v2" in options
+        if packets and "shell_v2" not in self.profile.features:
+            return False
+        match name:
+            case "shell" | "exec":
+                self.refresh()
+                stream.accept()
+                crlf = self.profile.crlf_shell and name == "shell"
+                shell = ShellService(stream, self.sandbox, argument, packets=packets, crlf=crlf)
+                shell.run(f"{self.root}/proc/self/masks/{self._all_cores:x}")
+            case "sync":
+                stream.accept()
+                SyncService(stream, self.sandbox, self._free_bytes).run()
+            case "reboot":
+                stream.accept()
+                self._reboot_soon()
+            case _:
+                return False
+        return True
+
+    def _free_bytes(self) -> int:
+        return self.state.free_bytes - self.sandbox.used_bytes()
+
+    def _on_run(self, arguments: Sequence[str]) -> Answer:
+        return Answer("")

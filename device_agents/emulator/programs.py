@@ -1,0 +1,85 @@
+"""Programs: what lies in the emulated phone's /system/bin, as scripts of this machine's shells.
+
+Android's own commands ask the phone's system server on a loopback port; a few tools differ from
+this machine's and are small scripts; the others are this machine's.
+"""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+import device_agents
+from device_agents.emulator.commands import COMMANDS
+
+PHONE_VARIABLE = "HILNAS_EMULATED_PHONE"
+MASK_VARIABLE = "HILNAS_EMULATED_MASK"
+# An inherited descriptor that makes /proc/self/status each process's own
+STATUS_FD = 198
+CLIENT = "app_process"
+
+# A subset of Android's toybox
+HOST_TOOLS = (
+    *("awk", "base64", "basename", "cat", "chmod", "cmp", "cp", "cut", "date", "dd", "dirname"),
+    *("du", "echo", "env", "expr", "false", "find", "grep", "head", "id", "kill", "ln", "ls"),
+    *("md5sum", "mkdir", "mktemp", "mv", "nohup", "od", "printf", "pwd", "readlink", "realpath"),
+    *("rm", "rmdir", "sed", "seq", "setsid", "sh", "sleep", "sort", "stat", "sync", "tail", "tee"),
+    *("test", "[", "timeout", "touch", "tr", "true", "uname", "uniq", "wc", "xargs", "yes"),
+)
+SERVED = (*COMMANDS, "df", "pidof", "ps", "reboot", "sha256sum", "top", "whoami")
+
+_ASK = """\
+exec 7<>/dev/tcp/127.0.0.1/{port} || exit 1
+printf '%s\\0' $(($# + 2)) "$PWD" "$name" "$@" >&7
+IFS= read -r code <&7; IFS= read -rd '' text <&7; exec 7>&-
+"""
+_CLIENT = """\
+#!/bin/bash
+name=${{0##*/}}
+{ask}if [ "$code" = 0 ]; then printf %s "$text"; else printf %s "$text" >&2; fi
+exit "$code"
+"""
+# toybox's: taskset [-p] MASK [PID | COMMAND...]
+_TASKSET = """\
+#!/bin/bash
+name=taskset
+{ask}[ "$code" = 0 ] || {{ printf %s "$text" >&2; exit "$code"; }}
+case $1 in -*) printf %s "$text"; exit 0;; esac
+mask=$1; shift
+read -r cores number <<< "$text"
+exec {status_fd}<{root}/proc/self/masks/$number
+{mask_variable}=$number exec {taskset} -c "$cores" "$@"
+"""
+_LINKER = """\
+#!/bin/sh
+abi=$1 path=$2
+case ",{abis}," in
+*",$abi,"*) ;;
+*) echo "$path: not executable: $abi ELF file" >&2; exit 126 ;;
+esac
+shift 2
+PYTHONPATH={source} exec {python} -m device_agents.emulator.benchmark_model {port} "$path" "$@"
+"""
+
+
+def scripts(root: Path, port: int, abis: tuple[str, ...]) -> Mapping[str, str]:
+    """Return the scripts by name, for a phone below ``root`` whose system server is at ``port``."""
+    ask = _ASK.format(port=port)
+    return {
+        CLIENT: _CLIENT.format(ask=ask),
+        "taskset": _TASKSET.format(
+            ask=ask,
+            root=root,
+            status_fd=STATUS_FD,
+            mask_variable=MASK_VARIABLE,
+            taskset="/usr/bin/taskset",
+        ),
+        "linker64": _LINKER.format(
+            abis=",".join(abis),
+            port=port,
+            source=shlex.quote(str(Path(device_agents.__file__).parents[1])),
+            python=shlex.quote(sys.executable),
+        ),
+    }
