@@ -95,8 +95,9 @@ def _parse_sensors(text: str) -> tuple[Sensor, ...]:
 
 def parse_battery(text: str) -> Reading[Battery]:
     """Return the battery service's dump; its temperature is in tenths of a degree."""
-    rows = re.findall(r"^\s*([\w ]+): (-?\w+)\s*$", text, re.MULTILINE)
-    fields = dict(reversed(rows))  # vendors append sections of their own, with names again
+    fields: dict[str, str] = {}
+    for name, value in re.findall(r"^\s*([\w ]+): (-?\w+)\s*$", text, re.MULTILINE):
+        fields.setdefault(name, value)  # vendors append sections of their own, with names again
     level, scale = fields.get("level", ""), fields.get("scale", "100")
     if not level.isdecimal() or not scale.isdecimal() or not 0 < int(scale) >= int(level):
         return not_understood(text, "the level of a battery")
