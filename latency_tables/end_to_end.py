@@ -17,8 +17,8 @@ from device_agents.measurement import (
     Plan,
     Statistic,
 )
-from latency_tables.errors import ConditionMismatch
 from latency_tables.floors import least_visits, plan_of, session_floor
+from latency_tables.guards import require_same
 from latency_tables.measuring import Progress, silent
 from latency_tables.table import LatencyTable
 
@@ -86,8 +86,7 @@ def require_condition(
         ConditionMismatch: it does not; names the fields that differ.
     """
     condition = agent.condition(precision=precision, plan=plan or agent.default_plan)
-    if condition != table.condition:
-        raise ConditionMismatch(f"measure like {table.name!r}", table.condition, condition)
+    require_same(f"measure like {table.name!r}", table.condition, condition)
 
 
 def prediction_interval(values_ms: Sequence[float]) -> tuple[float, tuple[float, float]]:

@@ -11,6 +11,8 @@
     - TableDamaged           truncated, changed after it was written, or not a table
     - TableNewer             written by a newer version of this program
     - ConditionMismatch      rows measured under another condition
+      + DeviceChanged        the table's device, with another OS build than then (exit code 3)
+    - SpecimenDiffers        another specimen of the model, whose anchors do not agree
     - InvalidRow             a row that cannot be: no latency is less than or equal to 0
     - MissingLayers          layers that the table does not price (with the nearest it does)
     - Uncalibrated           no whole network ties the sum of layers to the truth
@@ -98,10 +100,26 @@ class ConditionMismatch(TableError):
         sides = ", ".join(
             f"{name} {ours!r} | {theirs!r}" for name, (ours, theirs) in fields.items()
         )
-        super().__init__(
-            f"{what}: conditions differ (expected | found): {sides}; use another table"
-        )
+        remedy = "use another table"
+        if set(fields) == {"os_build"}:
+            remedy = f"the device was updated since: {remedy}"
+        super().__init__(f"{what}: conditions differ (expected | found): {sides}; {remedy}")
         self.fields = fields
+
+
+class DeviceChanged(ConditionMismatch):
+    """Nothing but the device's OS build differs: what was measured before no longer holds."""
+
+
+class SpecimenDiffers(TableError):
+    """Two specimens of one model whose anchors differ too much to share a table."""
+
+    def __init__(self, what: str, serials: Iterable[str | None], difference: float) -> None:
+        others = ", ".join(str(serial) for serial in serials)
+        super().__init__(
+            f"{what}: expected anchors as those of {others} in the table, found them"
+            f" {100 * difference:.1f} % apart; profile this device into a table of its own"
+        )
 
 
 class InvalidRow(TableError):

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Sequence
+from contextlib import closing
 from pathlib import Path
 
-from device_agents.measurement import Agent, Condition, FailedVisit, ModelFile, Outcome, Plan
+from device_agents.measurement import Condition, FailedVisit, ModelFile, Outcome, Plan
 from exporters.exporter import Exporter, export_network
 from exporters.layer_files import export_layers
-from latency_tables.floors import is_enough, least_visits, measured, plan_of
-from latency_tables.journal import JournalWriter, Model, Purpose
+from latency_tables.fleet import Fleet, Outcomes
+from latency_tables.floors import is_enough, least_visits, plan_of
+from latency_tables.journal import Journal, JournalWriter, Model, Purpose
 from networks.block_strings import format_network
 from networks.layers import Layer
 from networks.network import Network
@@ -49,9 +51,20 @@ def export_models(
     return models
 
 
+def earlier_visits(
+    journal: Journal, files: Sequence[ModelFile], condition: Condition
+) -> dict[str, list[Outcome]]:
+    """Return what the journal has of these files, by sha256; failures may be tried again."""
+    found = journal.visits(condition)
+    return {
+        file.sha256: [o for o in found.get(file.sha256, ()) if not isinstance(o, FailedVisit)]
+        for file in files
+    }
+
+
 def measure_into(
     journal: JournalWriter,
-    agent: Agent,
+    fleet: Fleet,
     files: Sequence[ModelFile],
     plan: Plan,
     *,
@@ -61,7 +74,7 @@ def measure_into(
     tool_version: str,
     deadline_s: float | None,
     progress: Progress,
-    resume: bool = True,
+    done: Outcomes | None = None,
 ) -> dict[str, list[Outcome]]:
     """Append visits of these files to the journal until each has enough; return the new ones.
 
@@ -69,30 +82,28 @@ def measure_into(
 
     Args:
         deadline_s: when to stop, by ``time.monotonic``.
-        resume: whether earlier visits count.
+        done: earlier visits that count, see `earlier_visits`.
     """
-    earlier = journal.visits(condition, purposes=["profile", "refresh"]) if resume else {}
-    done = {file.sha256: measured(earlier.get(file.sha256, ())) for file in files}
-    tally = _Tally(files, done, condition, plan)
+    tally = _Tally(files, done or {}, condition, plan)
     made: dict[str, list[Outcome]] = {}
     if tally.done == tally.total:
         return made
-    session = journal.begin(
-        started_unix_s=time.time(), purpose=purpose, address=agent.address,
-        tool_version=tool_version, seed=seed, condition=condition, serial=agent.serial,
-    )  # fmt: skip
-    visits = agent.measure(files, plan, done=done, seed=seed)
-    try:
-        for visit in visits:
-            if journal.append(session, visit) is not None:
+    sessions = {
+        agent.address: journal.begin(
+            started_unix_s=time.time(), purpose=purpose, address=agent.address,
+            tool_version=tool_version, seed=seed, condition=condition, serial=agent.serial,
+        )
+        for agent in fleet.agents
+    }  # fmt: skip
+    visits = fleet.measure(files, plan, condition=condition, done=done or {}, seed=seed)
+    with closing(visits):  # devices are told at once that nobody waits for more
+        for agent, visit in visits:
+            if journal.append(sessions[agent.address], visit) is not None:
                 made.setdefault(visit.sha256, []).append(visit)
                 tally.add(visit)
                 progress(tally.done, tally.total, tally.text)
             if deadline_s is not None and time.monotonic() >= deadline_s:
                 break
-    finally:  # the agent is told at once that nobody waits for more
-        if isinstance(visits, Generator):
-            visits.close()
     return made
 
 
@@ -102,13 +113,13 @@ class _Tally:
     def __init__(
         self,
         files: Sequence[ModelFile],
-        done: Mapping[str, Sequence[Outcome]],
+        done: Outcomes,
         condition: Condition,
         plan: Plan,
     ) -> None:
         self._condition = condition
         self._plans = {file.sha256: plan_of(plan, file.role) for file in files}
-        self._visits = {sha256: list(done[sha256]) for sha256 in self._plans}
+        self._visits = {sha256: list(done.get(sha256, ())) for sha256 in self._plans}
         self._failed: set[str] = set()
         self._counts = {sha256: self._count(sha256) for sha256 in self._visits}
         self.done = sum(self._counts.values())

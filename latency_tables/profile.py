@@ -14,13 +14,22 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from device_agents.measurement import Agent, Condition, Plan
+from device_agents.measurement import Agent, Condition, Plan, ResidentPlan
 from exporters.catalog import make_exporter
 from exporters.exporter import Exporter
+from latency_tables.anchors import mark_anchors
 from latency_tables.coverage import measure_coverage
-from latency_tables.errors import ConditionMismatch, NotMeasured, TableNotFound
+from latency_tables.errors import NotMeasured, TableNotFound
+from latency_tables.fleet import Fleet
+from latency_tables.guards import require_known, require_same
 from latency_tables.journal import Journal, JournalWriter
-from latency_tables.measuring import Progress, export_models, measure_into, silent
+from latency_tables.measuring import (
+    Progress,
+    earlier_visits,
+    export_models,
+    measure_into,
+    silent,
+)
 from latency_tables.publishing import build_table
 from latency_tables.store import TableDirectory
 from latency_tables.table import LatencyTable
@@ -35,6 +44,7 @@ class ProfileResult:
     ``layers`` were asked for; of these ``measured`` have a row, ``unstable`` among them have one
     whose visits did not agree, ``invalid`` were tried and failed (key -> reason), and
     ``remaining`` were not visited enough within the budget. ``coverage`` is measured / layers.
+    ``drained`` are addresses that failed on the way, and why; others did their work.
     """
 
     table: Path
@@ -46,6 +56,7 @@ class ProfileResult:
     coverage: float
     wall_s: float
     journal: Path
+    drained: Mapping[str, str]
 
 
 def profile(
@@ -74,32 +85,67 @@ def profile(
 
     Raises:
         JournalLocked: another process profiles into this table.
-        ConditionMismatch: the table holds another condition.
+        ConditionMismatch: the table holds another condition; nothing in it is touched.
+        DeviceSwapped: another device answers at an address that is in the journal.
         NotMeasured: the budget was over before any layer had enough visits.
         ExportError: a file could not be written.
         DeviceError: the device as a whole cannot measure.
     """
+    return _profile(
+        Fleet(agent), layers, directory,
+        _Wanted(networks, precision, plan, budget_s, seed, exporter, tool_version),
+        progress or silent,
+    )  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class _Wanted:
+    """The options of a profile, see there."""
+
+    networks: Sequence[Network]
+    precision: str
+    plan: Plan | None
+    budget_s: float | None
+    seed: int
+    exporter: Exporter | None
+    tool_version: str
+
+
+def _profile(
+    fleet: Fleet,
+    layers: Sequence[Layer],
+    directory: TableDirectory,
+    wanted: _Wanted,
+    report: Progress,
+) -> ProfileResult:
     started_s = time.monotonic()
-    report = progress or silent
-    exporter = exporter or make_exporter(precision=precision, seed=seed)
-    plan = plan or agent.default_plan
-    condition = agent.condition(precision=precision, plan=plan)
+    agent, seed = fleet.agents[0], wanted.seed
+    plan = wanted.plan or agent.default_plan
+    exporter = wanted.exporter or make_exporter(precision=wanted.precision, seed=seed)
+    condition = agent.condition(precision=wanted.precision, plan=plan)
     with JournalWriter.open(directory.journal) as journal:
         _check_condition(directory, condition)
+        for member in fleet.agents:
+            require_known(member, journal)
         with tempfile.TemporaryDirectory(prefix="hilnas-") as work:
-            models = export_models(layers, networks, Path(work), seed, exporter, report)
+            models = export_models(layers, wanted.networks, Path(work), seed, exporter, report)
             journal.name(model for model, _ in models)
-            deadline_s = None if budget_s is None else started_s + budget_s
+            files = [file for _, file in models]
+            if not isinstance(plan, ResidentPlan):
+                files = mark_anchors(models)
+            deadline_s = None if wanted.budget_s is None else started_s + wanted.budget_s
             measure_into(
-                journal, agent, [file for _, file in models], plan,
-                condition=condition, purpose="profile", seed=seed, tool_version=tool_version,
-                deadline_s=deadline_s, progress=report,
+                journal, fleet, files, plan,
+                condition=condition, purpose="profile", seed=seed,
+                tool_version=wanted.tool_version, deadline_s=deadline_s, progress=report,
+                done=earlier_visits(journal, files, condition),
             )  # fmt: skip
         table = build_table(directory.name, journal, condition, plan, address=agent.address)
         if not len(table):
-            raise NotMeasured(_why_nothing(journal, table, budget_s))
+            raise NotMeasured(_why_nothing(journal, table, wanted.budget_s))
         file = directory.publish(table)
-    return _result(table, layers, file, directory.journal, time.monotonic() - started_s)
+    wall_s = time.monotonic() - started_s
+    return _result(table, layers, file, directory.journal, wall_s, fleet.drained)
 
 
 def _check_condition(directory: TableDirectory, condition: Condition) -> None:
@@ -107,8 +153,7 @@ def _check_condition(directory: TableDirectory, condition: Condition) -> None:
         table = directory.load()
     except TableNotFound:
         return
-    if table.condition != condition:
-        raise ConditionMismatch(f"profile into {directory.name!r}", table.condition, condition)
+    require_same(f"profile into {directory.name!r}", table.condition, condition)
 
 
 def _why_nothing(journal: Journal, table: LatencyTable, budget_s: float | None) -> str:
@@ -122,7 +167,12 @@ def _why_nothing(journal: Journal, table: LatencyTable, budget_s: float | None) 
 
 
 def _result(
-    table: LatencyTable, layers: Sequence[Layer], file: Path, journal: Path, wall_s: float
+    table: LatencyTable,
+    layers: Sequence[Layer],
+    file: Path,
+    journal: Path,
+    wall_s: float,
+    drained: Mapping[str, str],
 ) -> ProfileResult:
     coverage = measure_coverage(table, layers)
     missing = set(coverage.missing)
@@ -144,4 +194,5 @@ def _result(
         coverage=coverage.share,
         wall_s=wall_s,
         journal=journal,
+        drained=dict(drained),
     )

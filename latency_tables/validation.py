@@ -19,8 +19,10 @@ from scipy import stats
 from device_agents.measurement import Agent, Plan
 from exporters.catalog import make_exporter
 from exporters.exporter import Exporter
-from latency_tables.errors import ConditionMismatch, NotMeasured, ValidationError
+from latency_tables.errors import NotMeasured, ValidationError
+from latency_tables.fleet import Fleet
 from latency_tables.floors import session_floor
+from latency_tables.guards import require_known, require_same
 from latency_tables.journal import JournalWriter
 from latency_tables.measuring import Progress, export_models, measure_into, silent
 from latency_tables.predictor import predict_network
@@ -99,27 +101,28 @@ def validate(
 
     Raises:
         ConditionMismatch: the agent measures under another condition than the table's.
+        DeviceSwapped: another device answers at the address of the table's.
         MissingLayers: the table does not price a layer of one of them.
         ValidationError: fewer than 3 networks could be measured.
     """
     exporter = exporter or make_exporter(precision=table.condition.precision, seed=seed)
     plan = plan or agent.default_plan
     condition = agent.condition(precision=table.condition.precision, plan=plan)
-    if condition != table.condition:
-        raise ConditionMismatch(f"validate {table.name!r}", table.condition, condition)
+    require_same(f"validate {table.name!r}", table.condition, condition)
     predicted_ms = {
         name: predict_network(table, network).latency_ms for name, network in networks.items()
     }
     report = progress or silent
     with tempfile.TemporaryDirectory(prefix="hilnas-") as work, JournalWriter.open(journal) as log:
         models = export_models([], list(networks.values()), Path(work), seed, exporter, silent)
+        require_known(agent, log)
         log.name(model for model, _ in models)
         pace_ns = log.pace_ns(condition)
         passes = [
             measure_into(
-                log, agent, [file for _, file in models], plan, condition=condition,
+                log, Fleet(agent), [file for _, file in models], plan, condition=condition,
                 purpose="validate", seed=seed + number, tool_version=tool_version,
-                deadline_s=None, resume=False,
+                deadline_s=None,
                 progress=_one_of_two(report, number),
             )
             for number in range(2)
