@@ -12,6 +12,7 @@ import random
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from typing import Literal
 
 from device_agents.errors import ConnectionLost, DeviceUnusable
 from device_agents.measurement import (
@@ -25,8 +26,10 @@ from device_agents.measurement import (
 )
 from device_agents.packs import PackedPlan, PackVisit
 from device_agents.processes import ProcessPlan, ProcessVisit, is_measured
-from device_agents.simulated import START_UNIX_S, Fault, latency_of_sha256_ns, what_is_wrong
+from device_agents.simulated import START_UNIX_S, latency_of_sha256_ns, what_is_wrong
 from device_agents.tools.op_profile import OpProfile
+
+Fault = Literal["crashed", "hung", "rejected", "unreadable", "invalid"]
 
 LOSSES_A_MODEL = 2
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
 from device_agents.measurement import Condition, Origin, Visit
 from device_agents.processes import ProcessVisit
+from latency_tables.store import TableDirectory, TableStore
 from latency_tables.table import LatencyTable, Provenance, Row
 
 CONDITION = Condition(
@@ -53,3 +55,9 @@ def table() -> LatencyTable:
     return LatencyTable.from_rows(
         "test", CONDITION, rows, provenance=PROVENANCE, invalid={"v1/x": "crashed: signal 11"}
     )
+
+
+@pytest.fixture
+def directory(tmp_path: Path) -> TableDirectory:
+    """The place of a table that does not exist yet."""
+    return TableStore(tmp_path).directory("test")

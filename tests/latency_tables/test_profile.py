@@ -58,11 +58,6 @@ def run(agent: SimulatedAgent | LocalAgent, directory: TableDirectory) -> Profil
     return profile(agent, LAYERS, directory, networks=NETWORKS, plan=PLAN)
 
 
-@pytest.fixture
-def directory(tmp_path: Path) -> TableDirectory:
-    return TableStore(tmp_path).directory("test")
-
-
 def test_a_profile_prices_every_layer_and_calibrates(directory: TableDirectory) -> None:
     seen: list[tuple[int, int, str]] = []
     result = profile(
