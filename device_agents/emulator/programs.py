@@ -27,6 +27,7 @@ HOST_TOOLS = (
     *("md5sum", "mkdir", "mktemp", "mv", "nohup", "od", "printf", "pwd", "readlink", "realpath"),
     *("rm", "rmdir", "sed", "seq", "setsid", "sh", "sleep", "sort", "stat", "sync", "tail", "tee"),
     *("test", "[", "timeout", "touch", "tr", "true", "uname", "uniq", "wc", "xargs", "yes"),
+    "flock",
 )
 SERVED = (*COMMANDS, "df", "pidof", "ps", "reboot", "sha256sum", "top", "whoami")
 
