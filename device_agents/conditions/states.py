@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from device_agents.conditions import android, boards, linux
-from device_agents.conditions.probe import Outputs, probe
+from device_agents.conditions.probe import Outputs, probe, render_script, split_outputs
 from device_agents.conditions.reading import Reading, Unknown
 from device_agents.transports.transport import Transport
 
@@ -151,6 +151,16 @@ def read_phone(transport: Transport) -> PhoneState:
         TransportError: the phone could not be asked at all.
     """
     return parse_phone(probe(transport, _PHONE_COMMANDS | _LINUX_COMMANDS))
+
+
+def phone_script() -> str:
+    """Return the shell script that reads a phone's state, for jobs that look by themselves."""
+    return render_script(_PHONE_COMMANDS | _LINUX_COMMANDS)
+
+
+def parse_phone_script(text: str) -> PhoneState:
+    """Return the state in what `phone_script` printed."""
+    return parse_phone(split_outputs(text))
 
 
 def read_board(transport: Transport) -> BoardState:
