@@ -18,7 +18,7 @@ PART = ".part"
 # $1 the part, $2 the path, $3 the sha256, $4 the mode
 _PLACE = """\
 if [ -d "$2" ]; then echo "$2 is a folder" >&2; false; else true; fi &&
-there=$(sha256sum <"$1") && there=${there%% *} &&
+there=$(sha256sum "$1") && there=${there%% *} && there=${there#\\\\} &&
 if [ "$there" = "$3" ]; then true; else echo "sha256 is $there, not $3" >&2; false; fi &&
 chmod "$4" "$1" && mv -f -- "$1" "$2" || { rm -f -- "$1"; exit 1; }
 """
