@@ -9,12 +9,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
+from device_agents.conditions.limits import LIMITS
 from device_agents.errors import NoVisits
 from device_agents.measurement import Condition, ModelFile, Outcome, Plan
 from latency_tables.floors import floor_of, plan_of
 from latency_tables.journal import Model
 
-AGREE = 0.03  # specimens share a table only within this (reference protocol, section 4, step 6)
+AGREE = LIMITS.anchor_target_share  # specimens share a table only within this
 
 Floors = Mapping[str, float]
 """Latency in nanoseconds by sha256."""
@@ -36,9 +37,9 @@ def choose_anchors(models: Sequence[tuple[Model, ModelFile]]) -> tuple[ModelFile
 def mark_anchors(
     models: Sequence[tuple[Model, ModelFile]],
 ) -> list[ModelFile]:
-    """Return all files, of which the anchors are marked as such by their role."""
+    """Return all files, the anchors first and marked as such by their role."""
     anchors = {anchor.sha256: anchor for anchor in choose_anchors(models)}
-    return [anchors.get(file.sha256, file) for _, file in models]
+    return [*anchors.values(), *(file for _, file in models if file.sha256 not in anchors)]
 
 
 def anchor_floors(

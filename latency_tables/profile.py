@@ -10,19 +10,21 @@ from __future__ import annotations
 
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from device_agents.measurement import Agent, Condition, Plan, ResidentPlan
+from device_agents.measurement import Agent, Condition, ModelFile, Plan, ResidentPlan
 from exporters.catalog import make_exporter
 from exporters.exporter import Exporter
 from latency_tables.anchors import mark_anchors
 from latency_tables.coverage import measure_coverage
 from latency_tables.errors import NotMeasured, TableNotFound
-from latency_tables.fleet import Fleet
+from latency_tables.fleet import Fleet, Outcomes
+from latency_tables.floors import is_enough, plan_of
 from latency_tables.guards import require_known, require_same
-from latency_tables.journal import Journal, JournalWriter
+from latency_tables.journal import Journal, JournalWriter, Model
 from latency_tables.measuring import (
     Progress,
     earlier_visits,
@@ -30,6 +32,7 @@ from latency_tables.measuring import (
     measure_into,
     silent,
 )
+from latency_tables.plan_time import Announce, Forecast, forecast
 from latency_tables.publishing import build_table
 from latency_tables.store import TableDirectory
 from latency_tables.table import LatencyTable
@@ -72,6 +75,7 @@ def profile(
     exporter: Exporter | None = None,
     tool_version: str = "",
     progress: Progress | None = None,
+    announce: Announce | None = None,
 ) -> ProfileResult:
     """Measure what the journal lacks of these layers, and publish a new version of the table.
 
@@ -82,6 +86,7 @@ def profile(
         seed: of the random weights and of the order of visits.
         exporter: of this precision; by default the direct one.
         progress: called with (done, total, what) some times a second.
+        announce: called once with how long the rest takes, before the device is asked for it.
 
     Raises:
         JournalLocked: another process profiles into this table.
@@ -93,7 +98,7 @@ def profile(
     """
     return _profile(
         Fleet(agent), layers, directory,
-        _Wanted(networks, precision, plan, budget_s, seed, exporter, tool_version),
+        _Wanted(networks, precision, plan, budget_s, seed, exporter, tool_version, announce),
         progress or silent,
     )  # fmt: skip
 
@@ -109,6 +114,7 @@ class _Wanted:
     seed: int
     exporter: Exporter | None
     tool_version: str
+    announce: Announce | None
 
 
 def _profile(
@@ -133,12 +139,15 @@ def _profile(
             files = [file for _, file in models]
             if not isinstance(plan, ResidentPlan):
                 files = mark_anchors(models)
+            done = earlier_visits(journal, files, condition)
+            if wanted.announce is not None:
+                wanted.announce(_forecast(models, done, condition, plan, wanted, fleet))
             deadline_s = None if wanted.budget_s is None else started_s + wanted.budget_s
             measure_into(
                 journal, fleet, files, plan,
                 condition=condition, purpose="profile", seed=seed,
                 tool_version=wanted.tool_version, deadline_s=deadline_s, progress=report,
-                done=earlier_visits(journal, files, condition),
+                done=done,
             )  # fmt: skip
         table = build_table(directory.name, journal, condition, plan, address=agent.address)
         if not len(table):
@@ -146,6 +155,26 @@ def _profile(
         file = directory.publish(table)
     wall_s = time.monotonic() - started_s
     return _result(table, layers, file, directory.journal, wall_s, fleet.drained)
+
+
+def _forecast(
+    models: Sequence[tuple[Model, ModelFile]],
+    done: Outcomes,
+    condition: Condition,
+    plan: Plan,
+    wanted: _Wanted,
+    fleet: Fleet,
+) -> Forecast:
+    """Return how long it takes to measure what the journal lacks."""
+    lacking = Counter(
+        model.role
+        for model, _ in models
+        if not is_enough(done[model.sha256], condition, plan_of(plan, model.role))
+    )
+    return forecast(
+        lacking["layer"], lacking["network"], plan,
+        budget_s=wanted.budget_s, devices=len(fleet.agents),
+    )  # fmt: skip
 
 
 def _check_condition(directory: TableDirectory, condition: Condition) -> None:
