@@ -14,7 +14,9 @@ import os
 import queue
 import socket
 import threading
+import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Protocol
 
 from device_agents.emulator import wire
@@ -39,7 +41,7 @@ class Host(Protocol):
         """Ask the person whether to trust a key; wait for the answer, or until it is ``gone``."""
         ...
 
-    def open_service(self, service: str, stream: Stream) -> bool:
+    def open_service(self, service: str, stream: Stream, connection: Connection) -> bool:
         """Serve what a host opened; False when there is no such service. Called in a thread."""
         ...
 
@@ -127,11 +129,14 @@ class Stream:
         self._acknowledged.release()
 
 
-class Connection:
-    """One TCP connection; `run` serves it until it ends.
+@dataclass(slots=True)
+class _Armed:
+    bytes_left: int
+    action: Callable[[], None]
 
-    ``filter`` sees every number of bytes that goes either way and may hold it up or break it off.
-    """
+
+class Connection:
+    """One TCP connection; `run` serves it until it ends."""
 
     def __init__(
         self,
@@ -141,9 +146,10 @@ class Connection:
         protocol_version: int,
         max_payload: int,
         checks_keys: bool,
-        tap: Callable[[int], None],
+        mute: bool = False,
     ) -> None:
-        self._socket, self._host, self._tap = peer, host, tap
+        """``mute``: never answers, as a phone whose daemon hangs."""
+        self._socket, self._host, self._mute = peer, host, mute
         self._version, self.max_payload = protocol_version, max_payload
         self._checks_keys = checks_keys
         self._sending = threading.Lock()
@@ -151,6 +157,8 @@ class Connection:
         self._streams: dict[int, Stream] = {}
         self._token = b""
         self._next_local = 1
+        self._armed: list[_Armed] = []
+        self._resume_s = 0.0
         self.gone = threading.Event()
 
     def run(self) -> None:
@@ -172,15 +180,55 @@ class Connection:
             self._socket.shutdown(socket.SHUT_RDWR)
         self._socket.close()
 
+    def arm(self, after_bytes: int, action: Callable[[], None]) -> None:
+        """Let something happen once so many more bytes have gone by, in either direction."""
+        if after_bytes:
+            self._armed.append(_Armed(after_bytes, action))
+        else:
+            action()
+
+    def stall(self, seconds: float) -> None:
+        """Neither take nor give anything for a time."""
+        self._resume_s = time.monotonic() + seconds
+
+    def end_streams(self) -> None:
+        """Close every stream in the middle of what it does."""
+        for stream in list(self._streams.values()):
+            stream.close()
+
     def send(self, command: int, arg0: int, arg1: int, payload: bytes = b"") -> None:
         """Send one message; that the connection is gone is found out by the reader."""
         message = wire.pack(command, arg0, arg1, payload, with_sum=self._with_sum)
+        if self._mute:
+            return
         with self._sending:
             try:
-                self._tap(len(message))
-                self._socket.sendall(message)
+                passes = self._pass_by(len(message))
+                self._socket.sendall(message[:passes])
+                if passes < len(message):
+                    self._strike()
+                    self._hold()
+                    self._socket.sendall(message[passes:])
             except OSError:
                 self.cut()
+
+    def _pass_by(self, size: int) -> int:
+        """Count bytes; return how many of them go before something happens."""
+        self._hold()
+        passes = min([size, *(armed.bytes_left for armed in self._armed)])
+        for armed in self._armed:
+            armed.bytes_left -= passes
+        return passes
+
+    def _strike(self) -> None:
+        due = [armed for armed in self._armed if armed.bytes_left <= 0]
+        self._armed = [armed for armed in self._armed if armed.bytes_left > 0]
+        for armed in due:
+            armed.action()
+
+    def _hold(self) -> None:
+        while (left := self._resume_s - time.monotonic()) > 0 and not self.gone.is_set():
+            self.gone.wait(left)
 
     def _receive(self, size: int) -> bytes:
         buffer = bytearray(size)
@@ -189,7 +237,8 @@ class Connection:
             count = self._socket.recv_into(view[filled:])
             if not count:
                 raise ConnectionResetError("the host closed the connection")
-            self._tap(count)
+            self._pass_by(count)
+            self._strike()
             filled += count
         return bytes(buffer)
 
@@ -247,7 +296,7 @@ class Connection:
 
     def _serve(self, service: str, stream: Stream) -> None:
         try:
-            if not self._host.open_service(service, stream):
+            if not self._host.open_service(service, stream, self):
                 stream.local = 0
             stream.close()
         except StreamClosed:

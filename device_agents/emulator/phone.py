@@ -9,18 +9,21 @@ with EmulatedPhone(PIXEL_4) as phone:
 from __future__ import annotations
 
 import contextlib
+import json
 import shutil
 import socket
 import tempfile
 import threading
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 
 from device_agents.emulator.auth import PublicKey, parse_public_key
 from device_agents.emulator.commands import Answer
 from device_agents.emulator.daemon import Connection, Stream
+from device_agents.emulator.faults import Fault, Faults
 from device_agents.emulator.profiles import PIXEL_4, PROFILES, Profile
 from device_agents.emulator.sandbox import Sandbox
 from device_agents.emulator.shell import ShellService
@@ -30,6 +33,7 @@ from device_agents.emulator.system_server import SystemServer
 
 DEFAULT_SERIAL = "EMULATED0001"
 BOOT_S = 0.5
+FOREVER_S = 1e6
 
 
 class EmulatedPhone:
@@ -49,6 +53,7 @@ class EmulatedPhone:
         serial: str = DEFAULT_SERIAL,
         auth: bool = False,
         authorized_keys: Iterable[bytes] = (),
+        faults: Iterable[Fault] = (),
         boot_s: float = BOOT_S,
     ) -> None:
         """Prepare; nothing listens before ``with``.
@@ -64,11 +69,13 @@ class EmulatedPhone:
         """
         self.profile = PROFILES[profile] if isinstance(profile, str) else profile
         self.state = State(self.profile, serial)
+        self.faults = Faults(tuple(faults))
         self._own_root = root is None
         self._root = Path(tempfile.mkdtemp(prefix="phone-")) if root is None else root
         self._wanted_port, self._boot_s, self._auth = port, boot_s, auth
         self._keys = [parse_public_key(line) for line in authorized_keys]
         self.pending_key: PublicKey | None = None
+        self._distrusts = False
         self._accepted = threading.Condition()
         self._connections: list[Connection] = []
         self._lock = threading.RLock()
@@ -141,6 +148,7 @@ class EmulatedPhone:
     def accept_key(self) -> None:
         """Press "allow" on the phone's screen for the key that asks or asks next."""
         with self._accepted:
+            self._distrusts = False
             if self.pending_key is not None:
                 self._keys.append(self.pending_key)
                 self.pending_key = None
@@ -172,14 +180,18 @@ class EmulatedPhone:
                 peer, _ = listener.accept()
             except OSError:
                 return
+            faults = self.faults.happen("connect")
+            actions = {fault.action for fault in faults}
+            self._distrusts = self._distrusts or "unauthorized" in actions
             connection = Connection(
                 peer,
                 self,
                 protocol_version=self.profile.protocol_version,
                 max_payload=self.profile.max_payload,
-                checks_keys=self._auth,
-                tap=lambda size: None,
+                checks_keys=self._auth or self._distrusts,
+                mute="offline" in actions,
             )
+            self._strike(faults, (connection,))
             with self._lock:
                 self._connections = [c for c in self._connections if not c.gone.is_set()]
                 self._connections.append(connection)
@@ -198,7 +210,8 @@ class EmulatedPhone:
 
     def knows_key(self, token: bytes, signature: bytes) -> bool:
         """Whether a trusted key signed the token."""
-        return any(key.signed(token, signature) for key in self._keys)
+        trusted = () if self._distrusts else self._keys
+        return any(key.signed(token, signature) for key in trusted)
 
     def trust(self, public_key: bytes, gone: threading.Event) -> bool:
         """Wait until somebody accepts this key, or the host went away."""
@@ -209,12 +222,12 @@ class EmulatedPhone:
         with self._accepted:
             self.pending_key = key
             while not gone.is_set():
-                if key in self._keys:
+                if key in self._keys and not self._distrusts:
                     return True
                 self._accepted.wait(0.1)
         return False
 
-    def open_service(self, service: str, stream: Stream) -> bool:
+    def open_service(self, service: str, stream: Stream, connection: Connection) -> bool:
         """Serve what a host opened; False when there is no such service."""
         kind, _, argument = service.partition(":")
         name, *options = kind.split(",")
@@ -225,12 +238,18 @@ class EmulatedPhone:
             case "shell" | "exec":
                 self.refresh()
                 stream.accept()
+                self._strike(self.faults.happen("shell"), (connection,))
                 crlf = self.profile.crlf_shell and name == "shell"
                 shell = ShellService(stream, self.sandbox, argument, packets=packets, crlf=crlf)
                 shell.run(f"{self.root}/proc/self/masks/{self._all_cores:x}")
             case "sync":
                 stream.accept()
-                SyncService(stream, self.sandbox, self._free_bytes).run()
+                SyncService(
+                    stream,
+                    self.sandbox,
+                    self._free_bytes,
+                    lambda event: self._strike(self.faults.happen(event), (connection,)),
+                ).run()
             case "reboot":
                 stream.accept()
                 self._reboot_soon()
@@ -241,5 +260,46 @@ class EmulatedPhone:
     def _free_bytes(self) -> int:
         return self.state.free_bytes - self.sandbox.used_bytes()
 
+    # What goes wrong
+
+    def _strike(self, faults: Iterable[Fault], connections: Sequence[Connection]) -> None:
+        for fault in faults:
+            if fault.is_of_tool:
+                continue
+            if fault.after_s:
+                timer = threading.Timer(fault.after_s, self._strike_now, (fault, connections))
+                timer.daemon = True
+                timer.start()
+            else:
+                self._strike_now(fault, connections)
+
+    def _strike_now(self, fault: Fault, connections: Sequence[Connection]) -> None:
+        reach: dict[str, Callable[[Connection], Callable[[], None]]] = {
+            "drop": lambda connection: connection.cut,
+            "eof": lambda connection: connection.end_streams,
+            "reboot": lambda connection: self._reboot_soon,
+            "stall": lambda connection: partial(
+                connection.stall, float(fault.argument or FOREVER_S)
+            ),
+        }
+        if fault.action in reach and connections:
+            for connection in connections:
+                connection.arm(fault.after_bytes, reach[fault.action](connection))
+        elif fault.action == "reboot":
+            self._reboot_soon()
+        else:
+            self.state.suffer(fault.action, fault.argument, self.sandbox.used_bytes())
+            self.refresh()
+
     def _on_run(self, arguments: Sequence[str]) -> Answer:
-        return Answer("")
+        """Answer the timing tool's stand-in, which begins: pid, mask, flags."""
+        faults = self.faults.happen("run")
+        with self._lock:
+            connections = tuple(self._connections)
+        self._strike(faults, connections)
+        self.refresh()
+        mask = int(arguments[1] or f"{self._all_cores:x}", 16)
+        cpus = tuple(cpu for cpu in self.profile.cpus if mask >> cpu & 1)
+        own = [f"{fault.action} {fault.argument}".strip() for fault in faults if fault.is_of_tool]
+        orders = {"pace": self.state.pace(cpus), "fault": own[-1] if own else ""}
+        return Answer(json.dumps(orders))

@@ -7,6 +7,7 @@ this machine's and are small scripts; the others are this machine's.
 from __future__ import annotations
 
 import shlex
+import shutil
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -22,14 +23,14 @@ CLIENT = "app_process"
 
 # A subset of Android's toybox
 HOST_TOOLS = (
-    *("awk", "base64", "basename", "cat", "chmod", "cmp", "cp", "cut", "date", "dd", "dirname"),
+    *("awk", "base64", "basename", "cat", "cmp", "cp", "cut", "date", "dd", "dirname"),
     *("du", "echo", "env", "expr", "false", "find", "grep", "head", "id", "kill", "ln", "ls"),
     *("md5sum", "mkdir", "mktemp", "mv", "nohup", "od", "printf", "pwd", "readlink", "realpath"),
     *("rm", "rmdir", "sed", "seq", "setsid", "sh", "sleep", "sort", "stat", "sync", "tail", "tee"),
     *("test", "[", "timeout", "touch", "tr", "true", "uname", "uniq", "wc", "xargs", "yes"),
     "flock",
 )
-SERVED = (*COMMANDS, "df", "pidof", "ps", "reboot", "sha256sum", "top", "whoami")
+SERVED = (*COMMANDS, "df", "pidof", "ps", "reboot", "top", "whoami")
 
 _ASK = """\
 exec 7<>/dev/tcp/127.0.0.1/{port} || exit 1
@@ -53,12 +54,32 @@ read -r cores number <<< "$text"
 exec {status_fd}<{root}/proc/self/masks/$number
 {mask_variable}=$number exec {taskset} -c "$cores" "$@"
 """
+# What becomes executable is admitted, in case it came through a shell's input
+_CHMOD = """\
+#!/bin/bash
+{chmod} "$@" || exit
+name=admit
+{ask}exit 0
+"""
+_SHA256SUM = """\
+#!/bin/bash
+name=sha256sum input=
+if [ $# = 0 ] || [ "$1" = - ]; then
+  input=$(readlink /proc/self/fd/0)
+  [ -f "$input" ] || exec {sha256sum} "$@"
+  set -- "$input"
+fi
+{ask}[ -z "$input" ] || text=${{text%% *}}$'  -\\n'
+if [ "$code" = 0 ]; then printf %s "$text"; else printf %s "$text" >&2; fi
+exit "$code"
+"""
 _LINKER = """\
 #!/bin/sh
 abi=$1 path=$2
 case ",{abis}," in
 *",$abi,"*) ;;
-*) echo "$path: not executable: $abi ELF file" >&2; exit 126 ;;
+*64*) echo "$path: not executable: 64-bit ELF file" >&2; exit 126 ;;
+*) echo "$path: not executable: 32-bit ELF file" >&2; exit 126 ;;
 esac
 shift 2
 PYTHONPATH={source} exec {python} -m device_agents.emulator.benchmark_model {port} "$path" "$@"
@@ -75,8 +96,10 @@ def scripts(root: Path, port: int, abis: tuple[str, ...]) -> Mapping[str, str]:
             root=root,
             status_fd=STATUS_FD,
             mask_variable=MASK_VARIABLE,
-            taskset="/usr/bin/taskset",
+            taskset=shutil.which("taskset"),
         ),
+        "chmod": _CHMOD.format(ask=ask, chmod=shutil.which("chmod")),
+        "sha256sum": _SHA256SUM.format(ask=ask, sha256sum=shutil.which("sha256sum")),
         "linker64": _LINKER.format(
             abis=",".join(abis),
             port=port,

@@ -91,6 +91,10 @@ class Sandbox:
     def _outward(self, path: str) -> str:
         return self.outward(path.encode(errors="surrogateescape")).decode(errors="surrogateescape")
 
+    def is_inside(self, path: Path) -> bool:
+        """Whether a path of this machine lies below the root."""
+        return path.resolve().is_relative_to(self.root)
+
     def may_write(self, path: str) -> bool:
         """Whether the shell user may write there."""
         clean = _normal(path)
@@ -114,7 +118,7 @@ class Sandbox:
                 return
             if path.stat().st_size <= TEXT_LIMIT and b"\0" not in head:
                 whole = head + file.read()
-                inside = whole if b"\0" in whole else self.inward(whole)
+                inside = whole if b"\0" in whole else self.inward(self.outward(whole))
                 if inside != whole:
                     file.seek(0)
                     file.write(inside)

@@ -17,7 +17,6 @@ import signal
 import struct
 import subprocess
 import threading
-from collections.abc import Callable
 from typing import IO
 
 from device_agents.emulator.daemon import Stream, StreamClosed
@@ -43,11 +42,9 @@ class ShellService:
         *,
         packets: bool,
         crlf: bool = False,
-        watch: Callable[[int], None] = lambda size: None,
     ) -> None:
-        """``watch`` is told how many bytes of output are about to go."""
         self._stream, self._sandbox, self._command = stream, sandbox, command
-        self._packets, self._crlf, self._watch = packets, crlf, watch
+        self._packets, self._crlf = packets, crlf
 
     def run(self, status_file: str) -> None:
         """Run it to its end; ``status_file`` is what /proc/self/status says to it.
@@ -100,7 +97,6 @@ class ShellService:
     def _pass_on(self, data: bytes, kind: int) -> None:
         if not data:
             return
-        self._watch(len(data))
         if self._packets:
             self._stream.write(_packet(kind, data))
         else:

@@ -81,6 +81,37 @@ class State:
         self.thermal_overridden = False
         self.stay_awake = "false"
 
+    def suffer(self, action: str, argument: str, used_bytes: int) -> None:
+        """Let one of the phone's faults happen (see `faults`)."""
+        match action:
+            case "serial":
+                self.serial = argument
+            case "fingerprint":
+                self.fingerprint = argument
+            case "disk-full":
+                self.free_bytes = used_bytes + int(argument or 0)
+            case "thermal":
+                self.thermal_status = int(argument)
+            case "heat":
+                self.heating_celsius = float(argument)
+            case "battery":
+                self.battery_level, self.battery_charging = int(argument), False
+            case "power-saver":
+                self.power_saver = True
+            case "screen-off":
+                self.wakefulness = "Asleep"
+            case "cap":
+                self.cap(float(argument))
+            case "slow":
+                self.slowdown = float(argument)
+
+    def cap(self, percent: float) -> None:
+        """Cap every cluster at this share of its highest clock; 100 takes the caps away."""
+        self.caps_khz = {
+            cluster.cpus[0]: round(cluster.max_khz * percent / 100)
+            for cluster in self.profile.clusters
+        }
+
     def pace(self, cpus: tuple[int, ...]) -> float:
         """Return how many times longer a run takes on these cores than on the fastest, uncapped."""
         fastest = max(cluster.max_khz for cluster in self.profile.clusters)

@@ -20,10 +20,20 @@ _STAT2 = struct.Struct("<IQQIIIIQqqq")
 
 
 class SyncService:
-    """Serves one sync stream; ``free_bytes`` says what room is left."""
+    """Serves one sync stream.
 
-    def __init__(self, stream: Stream, sandbox: Sandbox, free_bytes: Callable[[], int]) -> None:
-        self._stream, self._sandbox, self._free_bytes = stream, sandbox, free_bytes
+    ``free_bytes`` says what room is left, ``happen`` is told of each "push" and "pull".
+    """
+
+    def __init__(
+        self,
+        stream: Stream,
+        sandbox: Sandbox,
+        free_bytes: Callable[[], int],
+        happen: Callable[[str], None],
+    ) -> None:
+        self._stream, self._sandbox = stream, sandbox
+        self._free_bytes, self._happen = free_bytes, happen
 
     def run(self) -> None:
         """Answer requests until the host quits.
@@ -98,6 +108,7 @@ class SyncService:
         self._stream.write(b"DONE" + bytes(_STAT2.size + 4 if second else 16))
 
     def _take_file(self, request: bytes, argument: str) -> None:
+        self._happen("push")
         name, _, mode = argument.rpartition(",")
         path = self._sandbox.host_path(name)
         try:
@@ -144,6 +155,7 @@ class SyncService:
             self._stream.read(size)
 
     def _give_file(self, request: bytes, name: str) -> None:
+        self._happen("pull")
         path = self._sandbox.host_path(name)
         try:
             for piece in self._sandbox.contents(path):
