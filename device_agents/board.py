@@ -24,12 +24,13 @@ from typing import Literal, Self, TypeVar
 
 from device_agents.batch import BatchOutput, format_plan
 from device_agents.conditions.cores import AUTO, choose_cores
+from device_agents.conditions.install import venv_python
 from device_agents.conditions.lease import acquire_lease
 from device_agents.conditions.limits import LIMITS, Limits
-from device_agents.conditions.reading import Unknown, known
+from device_agents.conditions.reading import Unknown, known, show
 from device_agents.conditions.states import BoardState, read_board
 from device_agents.conditions.violations import violations
-from device_agents.errors import DeviceUnusable, PullFailed, TransportError
+from device_agents.errors import DeviceSwapped, DeviceUnusable, PullFailed, TransportError
 from device_agents.heartbeat import Heartbeat
 from device_agents.jobs import Job, Patience, Progress, find_jobs, follow, persist, start_job
 from device_agents.local import STATISTIC, Delegate
@@ -62,7 +63,9 @@ class BoardAgent:
 
     Args:
         state_folder: where this machine keeps the locks of devices.
-        python: the board's interpreter that has NumPy and a runtime.
+        python: the board's interpreter that has NumPy and a runtime; by default that of the
+            environment which `install_runtime` makes, or where there is none, python3.
+        serial: the board that is expected, None for any.
         cores: ``auto``, or a mask of one core in hexadecimal.
         capacity_bytes: memory for resident models, by default half of what the board has free.
         folder: where files go on the board, by default ``~/.cache/hilnas``.
@@ -74,9 +77,10 @@ class BoardAgent:
         transport: Transport,
         *,
         state_folder: Path,
-        python: str = "python3",
+        python: str | None = None,
         cores: str = AUTO,
         delegate: Delegate = "xnnpack",
+        serial: str | None = None,
         capacity_bytes: int | None = None,
         folder: str | None = None,
         limits: Limits = LIMITS,
@@ -88,7 +92,7 @@ class BoardAgent:
         self._cores, self._delegate, self._capacity_bytes = cores, delegate, capacity_bytes
         self._folder, self._limits, self._clock, self._token = folder, limits, clock, token
         self._patience = patience or Patience()
-        self._last_words = ""
+        self._serial, self._last_words = serial, ""
         self._known: tuple[BoardState, str, int, str] | None = None
 
     @property
@@ -182,8 +186,20 @@ class BoardAgent:
             state = self._persist(partial(read_board, self._transport))
             if isinstance(state.home, Unknown):
                 raise DeviceUnusable(f"{self.address}: expected a home folder; {state.home}")
+            if self._serial not in (None, known(state.serial)):
+                raise DeviceSwapped(
+                    f"{self.address}: expected the board {self._serial}, found"
+                    f" {show(state.serial)}: connect that board, or name this one"
+                )
             folder = self._folder or f"{state.home}/.cache/hilnas"
-            (core,) = choose_cores(state.linux, wanted=self._cores).chosen
+            if self._python is None:
+                python = venv_python(folder)
+                there = self._shell('[ -x "$1" ]', python).exit_code == 0
+                self._python = python if there else "python3"
+            chosen = choose_cores(state.linux, wanted=self._cores).chosen
+            if len(chosen) != 1:
+                raise DeviceUnusable(f"expected a mask of one core, found {self._cores}")
+            (core,) = chosen
             self._known = state, folder, core, self._start_program(folder, core)
         return self._known
 
@@ -382,10 +398,10 @@ class BoardAgent:
         return persist(self._transport, action, self._patience)
 
 
-def _batch_command(folder: str, python: str, core: int) -> str:
+def _batch_command(folder: str, python: str | None, core: int) -> str:
     path = shlex.quote(f"{folder}/program")
     return (
-        f"PYTHONPATH={path} PYTHONDONTWRITEBYTECODE=1 {shlex.quote(python)}"
+        f"PYTHONPATH={path} PYTHONDONTWRITEBYTECODE=1 {shlex.quote(python or 'python3')}"
         f" -m device_agents.timing_batch --cpu {core}"
     )
 

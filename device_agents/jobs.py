@@ -102,10 +102,17 @@ class Patience:
     sleep: Callable[[float], None] = time.sleep
 
 
-def persist(transport: Transport, action: Callable[[], T], patience: Patience) -> T:
+def persist(
+    transport: Transport,
+    action: Callable[[], T],
+    patience: Patience,
+    *,
+    on_return: Callable[[], None] = lambda: None,
+) -> T:
     """Return what this action returns, reconnecting and doing it again while the device is away.
 
-    Only for what may be done twice.
+    Only for what may be done twice. ``on_return`` is called when a device has come back: it may
+    be another one.
 
     Raises:
         ConnectionLost, CommandTimeout, DeviceMissing: the device stayed away until the deadline.
@@ -117,6 +124,7 @@ def persist(transport: Transport, action: Callable[[], T], patience: Patience) -
         try:
             if away:
                 transport.reconnect()
+                on_return()
             away = False
             return action()
         except (ConnectionLost, CommandTimeout, DeviceMissing):
@@ -144,7 +152,11 @@ class Progress:
 
 
 def follow(
-    job: Job, patience: Patience, *, longest_pause_s: float = LONGEST_PAUSE_S
+    job: Job,
+    patience: Patience,
+    *,
+    on_return: Callable[[], None] = lambda: None,
+    longest_pause_s: float = LONGEST_PAUSE_S,
 ) -> Iterator[Progress]:
     """Yield a job's progress, from the beginning of its output until it runs no more.
 
@@ -156,7 +168,8 @@ def follow(
     """
     offset, pause_s = 0, SHORTEST_PAUSE_S
     while True:
-        progress = persist(job.transport, partial(job.poll, offset), patience)
+        poll = partial(job.poll, offset)
+        progress = persist(job.transport, poll, patience, on_return=on_return)
         offset = progress.offset
         yield progress
         if progress.more:

@@ -143,13 +143,13 @@ def demo(
     as_json: Json = False,
 ) -> None:
     """Run the whole loop on this machine: profile, search, train, export, measure, report."""
-    from device_agents.open import open_agent
+    from device_agents.open import open_local
     from search.demo import run_demo
     from search.demo_report import report_demo
     from search.demo_result import FULL, QUICK
     from search.report import write_report
 
-    with open_agent(device) as agent, progress_bar() as update:
+    with open_local(device) as agent, progress_bar() as update:
         result = run_demo(
             out, agent, settings=QUICK if quick else FULL, data=data,
             tool_version=version("hilnas"), say=say, progress=update,

@@ -16,7 +16,7 @@ from device_agents.errors import DeviceUnusable, ModelRefused
 from device_agents.floor import summarize
 from device_agents.local import LocalAgent
 from device_agents.measurement import Agent, FailedVisit, ModelFile, ResidentPlan, Visit
-from device_agents.open import open_agent
+from device_agents.open import open_agent, open_local
 from exporters.catalog import make_exporter
 from exporters.exporter import export_layer
 from exporters.runner import Runner
@@ -31,7 +31,7 @@ ENDLESS = ResidentPlan(min_visits=10**6, max_visits=10**6, min_span_s=0.0)
 
 @pytest.fixture
 def agent() -> Iterator[LocalAgent]:
-    with open_agent("local") as opened:
+    with open_local() as opened:
         yield opened
 
 
