@@ -1,6 +1,6 @@
 """adb server transport: a phone through the adb server that runs on this machine.
 
-socket  --  host:transport-id:N  --  shell,v2,raw:LINE      packets: 0 in, 1 out, 2 err, 3 exit
+socket  --  host:transport-id:N  --  shell,v2,raw:LINE      packets: 0 in, 1 out, 2 err, 3 exit, 4 no more in
                                  --  sync:                  files
 
 The server is never started here: two servers fight for USB, so that is a person's decision. The
@@ -39,8 +39,9 @@ from device_agents.transports.usb_phones import no_permission
 HOST, PORT = "127.0.0.1", 5037
 LONGEST_LINE = 60_000  # a service's name has a length of four hexadecimal digits
 CHUNK_BYTES = 1 << 18
+ANSWER_TIMEOUT_S = 3.0  # of a server's socket, which is near
 INSTANT_S = 0.001  # a socket's timeout of 0 would mean that it does not wait at all
-STDIN, STDOUT, STDERR, EXIT, CLOSE_STDIN = 0, 1, 2, 3, 3
+STDIN, STDOUT, STDERR, EXIT, CLOSE_STDIN = range(5)
 _PACKET = struct.Struct("<BI")
 _SOCKET = re.compile(r"tcp:(?:(?P<host>[A-Za-z0-9._-]+):)?(?P<port>[0-9]{1,5})")
 _NETWORK_SERIAL = re.compile(r"[A-Za-z0-9._-]+:[0-9]{1,5}")
@@ -114,7 +115,7 @@ class AdbServer:
         """
         try:
             connection = _Connection(self.host, self.port)
-        except AdbError as error:
+        except OSError as error:
             port = "" if self.port == PORT else f"-P {self.port} "
             raise DeviceMissing(
                 f"no adb server runs at {self.host}:{self.port}: run `adb {port}start-server`"
@@ -134,9 +135,15 @@ class AdbServer:
 
 
 class _Connection(AdbConnection):  # type: ignore[misc]
+    def __init__(self, host: str, port: int) -> None:
+        self._at = (host, port)
+        super().__init__(host, port)
+
     def _safe_connect(self) -> socket.socket:
-        """Connect, and start no server where there is none."""
-        connection: socket.socket = self._create_socket()
+        """Connect, start no server where there is none, and leave no socket open then."""
+        connection = socket.create_connection(self._at, ANSWER_TIMEOUT_S)
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        connection.settimeout(None)
         return connection
 
 
