@@ -26,8 +26,8 @@ HOST_TOOLS = (
     *("awk", "base64", "basename", "cat", "cmp", "cp", "cut", "date", "dd", "dirname"),
     *("du", "echo", "env", "expr", "false", "find", "grep", "head", "id", "kill", "ln", "ls"),
     *("md5sum", "mkdir", "mktemp", "mv", "nohup", "od", "printf", "pwd", "readlink", "realpath"),
-    *("rm", "rmdir", "sed", "seq", "setsid", "sh", "sleep", "sort", "stat", "sync", "tail", "tee"),
-    *("test", "[", "timeout", "touch", "tr", "true", "uname", "uniq", "wc", "xargs", "yes"),
+    *("rm", "rmdir", "sed", "seq", "setsid", "sh", "sleep", "sort", "stat", "sync", "tail", "tar"),
+    *("tee", "test", "[", "timeout", "touch", "tr", "true", "uname", "uniq", "wc", "xargs", "yes"),
     "flock",
 )
 SERVED = (*COMMANDS, "df", "pidof", "ps", "reboot", "top", "whoami")
