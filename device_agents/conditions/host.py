@@ -7,7 +7,6 @@ import hashlib
 import hmac
 import importlib.util
 import os
-import socket
 from contextlib import suppress
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -21,8 +20,9 @@ from device_agents.address import (
     SshAddress,
 )
 from device_agents.conditions.check import Check
+from device_agents.errors import DeviceError
+from device_agents.transports.deadline import Deadline
 
-ADB_SERVER_PORT = 5037
 SERVER_TIMEOUT_S = 3.0
 _USB = Path("/sys/bus/usb/devices")
 _DEV = Path("/dev/bus/usb")
@@ -42,7 +42,6 @@ def check_host(
     *,
     home: Path | None = None,
     known_hosts: Path | None = None,
-    adb_server_port: int = ADB_SERVER_PORT,
     usb: Path = _USB,
     dev: Path = _DEV,
 ) -> tuple[Check, ...]:
@@ -57,8 +56,9 @@ def check_host(
     home = home or Path.home()
     match address:
         case AdbAddress(serial):
-            server = _check_server(serial, adb_server_port)
-            return (_check_extra("adb"), *server, *_check_usb(serial, usb, dev, required=False))
+            library = _check_extra("adb")
+            server = _check_server(serial) if library.state == "ok" else ()
+            return (library, *server, *_check_usb(serial, usb, dev, required=False))
         case AdbTcpAddress():
             return (_check_extra("adb-direct"), _check_keys(home))
         case AdbUsbAddress(serial):
@@ -78,36 +78,28 @@ def _check_extra(name: str) -> Check:
     return Check("library", f"no {missing[0]}", "not_ok", f"pip install 'hilnas[{extra}]'")
 
 
-def _check_server(serial: str, port: int) -> tuple[Check, ...]:
+def _check_server(serial: str) -> tuple[Check, ...]:
+    """Return whether an adb server runs and lists this serial as ready; starts none."""
+    from device_agents.transports.adb_server import AdbServer
+
     try:
-        version = int(_ask_server("host:version", port), 16)
-        listing = _ask_server("host:devices", port)
-    except (OSError, ValueError) as error:
-        reading = f"port {port}: {error}"
-        return (Check("adb server", reading, "not_ok", "start it: adb start-server"),)
-    server = Check("adb server", f"protocol {version} on port {port}", "ok")
-    devices = dict(line.split("\t", 1) for line in listing.splitlines() if "\t" in line)
-    state = devices.get(serial)
-    if state == "device":
-        return (server, Check("adb device", state, "ok"))
+        server = AdbServer.of_environment()
+        deadline = Deadline(SERVER_TIMEOUT_S)
+        version = server.ask("host:version", deadline)
+        phones = {phone.serial: phone.state for phone in server.phones(deadline)}
+    except DeviceError as error:
+        return (Check("adb server", str(error), "not_ok", "start it: adb start-server"),)
+    running = Check("adb server", f"version {version} at {server.host}:{server.port}", "ok")
+    state = phones.get(serial)
+    if state == "device" or (state is None and ":" in serial):  # that is connected when needed
+        return (running, Check("adb device", state or "not connected yet", "ok"))
     if state is None:
-        found = ", ".join(sorted(devices)) or "none"
+        found = ", ".join(sorted(phones)) or "none"
         remedy = "switch USB debugging on and plug the phone in, or adb connect HOST:PORT"
-        return (server, Check("adb device", f"not listed; there are: {found}", "not_ok", remedy))
-    remedy = _SERVER_STATES.get(state.partition(" (")[0].partition(";")[0], "adb reconnect")
-    return (server, Check("adb device", state, "not_ok", remedy))
-
-
-def _ask_server(request: str, port: int) -> str:
-    """Return the answer of an adb server: four hexadecimal digits of length, then the text."""
-    with socket.create_connection(("127.0.0.1", port), SERVER_TIMEOUT_S) as server:
-        server.sendall(f"{len(request):04x}{request}".encode())
-        with server.makefile("rb") as answers:
-            status = answers.read(4)
-            text = answers.read(int(answers.read(4) or b"0", 16)).decode(errors="replace")
-    if status != b"OKAY":
-        raise ValueError(f"expected an adb server, found {(status + text.encode())[:80]!r}")
-    return text
+        return (running, Check("adb device", f"not listed; there are: {found}", "not_ok", remedy))
+    known = (remedy for name, remedy in _SERVER_STATES.items() if state.startswith(name))
+    remedy = next(known, "adb reconnect, or plug the phone in again")
+    return (running, Check("adb device", state, "not_ok", remedy))
 
 
 def _check_keys(home: Path) -> Check:

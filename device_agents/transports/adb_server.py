@@ -1,6 +1,6 @@
 """adb server transport: a phone through the adb server that runs on this machine.
 
-socket  --  host:transport-id:N  --  shell,v2,raw:LINE      packets: 0 in, 1 out, 2 err, 3 exit, 4 no more in
+socket  --  host:transport-id:N  --  shell,v2,raw:LINE      packets: 0 in, 1 out, 2 err, 3 exit
                                  --  sync:                  files
 
 The server is never started here: two servers fight for USB, so that is a person's decision. The
