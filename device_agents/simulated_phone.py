@@ -42,7 +42,7 @@ class SimulatedPhone:
         noise: standard deviation of a process around the latency, as a share of it.
         faults: for a sha256 what its next visits do instead of succeeding.
         profile: the op profile of a pack, by the pack's sha256.
-        lost_after: visits after which the phone is gone for good.
+        lost_after: visits after which the phone is gone for good, and ``lost`` once asked for more.
     """
 
     def __init__(
@@ -63,6 +63,7 @@ class SimulatedPhone:
         self._serial, self._model, self._os_build = serial, model, os_build
         self._random = random.Random(f"{seed} {serial}")
         self._faults = {sha256: deque(script) for sha256, script in (faults or {}).items()}
+        self.lost = False
         self._jobs, self._job = 0, list[Outcome]()
 
     @property
@@ -162,6 +163,7 @@ class SimulatedPhone:
 
     def _visit(self, model: ModelFile, plan: Plan) -> ProcessVisit | PackVisit | FailedVisit:
         if self.lost_after is not None and self.visits >= self.lost_after:
+            self.lost = True
             raise ConnectionLost(f"{self.address}: the simulated phone was unplugged")
         self.visits += 1
         self.now_unix_s += 3.0

@@ -6,6 +6,7 @@ by file size: neither so small that a clock's grain shows nor so large that it t
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
@@ -59,10 +60,11 @@ def anchor_floors(
     return floors
 
 
-def largest_difference(first: Floors, second: Floors) -> float:
-    """Return the largest relative difference of an anchor that both have; 0 without one."""
+def differ(first: Floors, second: Floors) -> float:
+    """Return the largest relative difference of an anchor; infinite where they share none."""
     common = first.keys() & second.keys()
-    return max((abs(first[sha256] / second[sha256] - 1) for sha256 in common), default=0.0)
+    ratios = [first[sha256] / second[sha256] for sha256 in common]
+    return max((max(ratio, 1 / ratio) - 1 for ratio in ratios), default=math.inf)
 
 
 def _kind(model: Model) -> str:

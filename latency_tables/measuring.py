@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
 
@@ -11,7 +11,7 @@ from device_agents.measurement import Condition, FailedVisit, ModelFile, Outcome
 from exporters.exporter import Exporter, export_network
 from exporters.layer_files import export_layers
 from latency_tables.fleet import Fleet, Outcomes
-from latency_tables.floors import is_enough, least_visits, plan_of
+from latency_tables.floors import is_enough, least_visits, measured, plan_of
 from latency_tables.journal import Journal, JournalWriter, Model, Purpose
 from networks.block_strings import format_network
 from networks.layers import Layer
@@ -75,6 +75,7 @@ def measure_into(
     deadline_s: float | None,
     progress: Progress,
     done: Outcomes | None = None,
+    given: Mapping[str, Sequence[Outcome]] | None = None,
 ) -> dict[str, list[Outcome]]:
     """Append visits of these files to the journal until each has enough; return the new ones.
 
@@ -83,11 +84,19 @@ def measure_into(
     Args:
         deadline_s: when to stop, by ``time.monotonic``.
         done: earlier visits that count, see `earlier_visits`.
+        given: by address, what devices of the fleet made of some of the files a moment ago.
     """
     tally = _Tally(files, done or {}, condition, plan)
     made: dict[str, list[Outcome]] = {}
     if tally.done == tally.total:
         return made
+
+    def keep(agent: str, visit: Outcome) -> None:
+        if journal.append(sessions[agent], visit) is not None:
+            made.setdefault(visit.sha256, []).append(visit)
+            tally.add(visit)
+            progress(tally.done, tally.total, tally.text)
+
     sessions = {
         agent.address: journal.begin(
             started_unix_s=time.time(), purpose=purpose, address=agent.address,
@@ -95,13 +104,17 @@ def measure_into(
         )
         for agent in fleet.agents
     }  # fmt: skip
-    visits = fleet.measure(files, plan, condition=condition, done=done or {}, seed=seed)
+    for address, outcomes in (given or {}).items():
+        for outcome in outcomes:
+            keep(address, outcome)
+    done = {
+        file.sha256: [*(done or {}).get(file.sha256, ()), *measured(made.get(file.sha256, ()))]
+        for file in files
+    }
+    visits = fleet.measure(files, plan, condition=condition, done=done, seed=seed)
     with closing(visits):  # devices are told at once that nobody waits for more
         for agent, visit in visits:
-            if journal.append(sessions[agent.address], visit) is not None:
-                made.setdefault(visit.sha256, []).append(visit)
-                tally.add(visit)
-                progress(tally.done, tally.total, tally.text)
+            keep(agent.address, visit)
             if deadline_s is not None and time.monotonic() >= deadline_s:
                 break
     return made

@@ -15,10 +15,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from device_agents.measurement import Agent, Condition, ModelFile, Plan, ResidentPlan
+from device_agents.measurement import (
+    Agent,
+    Condition,
+    ModelFile,
+    Plan,
+    ResidentPlan,
+)
 from exporters.catalog import make_exporter
 from exporters.exporter import Exporter
-from latency_tables.anchors import mark_anchors
+from latency_tables.anchors import choose_anchors, mark_anchors
 from latency_tables.coverage import measure_coverage
 from latency_tables.errors import NotMeasured, TableNotFound
 from latency_tables.fleet import Fleet, Outcomes
@@ -34,6 +40,7 @@ from latency_tables.measuring import (
 )
 from latency_tables.plan_time import Announce, Forecast, forecast
 from latency_tables.publishing import build_table
+from latency_tables.specimens import Given, admit
 from latency_tables.store import TableDirectory
 from latency_tables.table import LatencyTable
 from networks.layers import Layer
@@ -96,34 +103,36 @@ def profile(
         ExportError: a file could not be written.
         DeviceError: the device as a whole cannot measure.
     """
-    return _profile(
+    return profile_group(
         Fleet(agent), layers, directory,
-        _Wanted(networks, precision, plan, budget_s, seed, exporter, tool_version, announce),
+        Request(networks, precision, plan, budget_s, seed, exporter, tool_version, announce),
         progress or silent,
     )  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
-class _Wanted:
-    """The options of a profile, see there."""
+class Request:
+    """What is wanted of a profile, beside layers and where the table goes; see `profile`."""
 
-    networks: Sequence[Network]
-    precision: str
-    plan: Plan | None
-    budget_s: float | None
-    seed: int
-    exporter: Exporter | None
-    tool_version: str
-    announce: Announce | None
+    networks: Sequence[Network] = ()
+    precision: str = "float32"
+    plan: Plan | None = None
+    budget_s: float | None = None
+    seed: int = 0
+    exporter: Exporter | None = None
+    tool_version: str = ""
+    announce: Announce | None = None
 
 
-def _profile(
+def profile_group(
     fleet: Fleet,
     layers: Sequence[Layer],
     directory: TableDirectory,
-    wanted: _Wanted,
+    wanted: Request,
     report: Progress,
+    given: Given | None = None,
 ) -> ProfileResult:
+    """Profile with devices that share a table; ``given`` is what they made of its anchors."""
     started_s = time.monotonic()
     agent, seed = fleet.agents[0], wanted.seed
     plan = wanted.plan or agent.default_plan
@@ -143,11 +152,12 @@ def _profile(
             if wanted.announce is not None:
                 wanted.announce(_forecast(models, done, condition, plan, wanted, fleet))
             deadline_s = None if wanted.budget_s is None else started_s + wanted.budget_s
+            given = admit(journal, fleet, choose_anchors(models), condition, plan, given or {})
             measure_into(
                 journal, fleet, files, plan,
                 condition=condition, purpose="profile", seed=seed,
                 tool_version=wanted.tool_version, deadline_s=deadline_s, progress=report,
-                done=done,
+                done=done, given=given,
             )  # fmt: skip
         table = build_table(directory.name, journal, condition, plan, address=agent.address)
         if not len(table):
@@ -162,7 +172,7 @@ def _forecast(
     done: Outcomes,
     condition: Condition,
     plan: Plan,
-    wanted: _Wanted,
+    wanted: Request,
     fleet: Fleet,
 ) -> Forecast:
     """Return how long it takes to measure what the journal lacks."""
