@@ -28,7 +28,7 @@ CLOSE_INPUT = 4
 _WITH_STATUS = ("/bin/bash", "-c", f'exec {STATUS_FD}<"$1"; shift; exec "$@"', "bash")
 _CHUNK = 1 << 16
 _PACKET = struct.Struct("<BI")
-_LINE_END = re.compile(rb"(?<!\r)\n")
+_LINE_END = re.compile(rb"\n")  # a terminal does so even behind a CR
 
 
 class ShellService:
