@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
 from device_agents import machine
-from device_agents.address import LocalAddress, SshAddress, parse_address
+from device_agents.address import Address, LocalAddress, SshAddress, parse_address
 from device_agents.board import BoardAgent
 from device_agents.conditions.cores import AUTO, parse_mask
 from device_agents.conditions.limits import LIMITS, Limits
+from device_agents.devices_file import DeviceEntry
 from device_agents.errors import BinaryRefused, DeviceUnusable
 from device_agents.local import LocalAgent
 from device_agents.phone import PhoneAgent, PowerMode
@@ -58,14 +60,26 @@ class FoundDevice:
     state: str
 
 
-def find_devices() -> tuple[FoundDevice, ...]:
-    """Return what can be measured on from here."""
+def find_devices(configured: Iterable[DeviceEntry] = ()) -> tuple[FoundDevice, ...]:
+    """Return what can be measured on from here, and of ``configured`` what is not among it."""
     try:
         machine.choose_core(None)
         state = "ready"
     except DeviceUnusable as error:
         state = str(error)
-    return (FoundDevice("local", "local", machine.device_model(), state),)
+    found = [FoundDevice("local", "local", machine.device_model(), state)]
+    reached = {device.address for device in found}
+    found += [
+        FoundDevice(str(entry.address), kind_of(entry.address), entry.name, "configured")
+        for entry in configured
+        if str(entry.address) not in reached
+    ]
+    return tuple(found)
+
+
+def kind_of(address: Address) -> str:
+    """Return the word before the first colon of an address."""
+    return str(address).partition(":")[0]
 
 
 def open_agent(

@@ -5,8 +5,9 @@ that returns a frozen result; a notebook can call the same function. Heavy impor
 the verb that needs them.
 
     console     what verbs share: exit codes, printing, progress, common options
-    exporting   export
-    measuring   devices, profile, measure
+    devices     devices, doctor, emulate phone
+    exporting   export, export-layers
+    measuring   profile, measure
     tables      table show | predict | validate
     searching   search, report, demo
 """
@@ -15,10 +16,10 @@ from __future__ import annotations
 
 import sys
 
-from hilnas import exporting, measuring, searching, tables
+from hilnas import devices, exporting, measuring, searching, tables
 from hilnas.console import DEBUG, app
 
-__all__ = ["app", "exporting", "main", "measuring", "searching", "tables"]
+__all__ = ["app", "devices", "exporting", "main", "measuring", "searching", "tables"]
 
 
 def main() -> None:

@@ -1,6 +1,7 @@
 """What the verbs share: the app, exit codes, printing, the progress bar, common options.
 
-exit code   0 done    1 a known error    2 usage    3 measured, but incomplete or unstable
+exit code   0 done    1 a known error    2 usage    3 incomplete, unstable, or a device changed
+            4 a device needs a person
             130 interrupted: what was finished is kept, and the command to go on is printed
 """
 
@@ -21,18 +22,21 @@ from typing import TYPE_CHECKING, Annotated, ParamSpec
 
 import typer
 
-from device_agents.errors import DeviceError
+from device_agents.errors import DeviceError, NeedsHuman
 from exporters.errors import ExportError
-from latency_tables.errors import LatencyTableError
+from latency_tables.errors import DeviceChanged, LatencyTableError
 from networks.errors import NetworkError
 from search.errors import SearchError
 
 if TYPE_CHECKING:
+    from device_agents.devices_file import DeviceEntry
     from latency_tables.store import TableStore
 
 KNOWN_ERRORS = (NetworkError, ExportError, DeviceError, LatencyTableError, SearchError)
 DEBUG = "--debug"
 PLAIN_LINE_EVERY_S = 10.0
+NEEDS_HUMAN = 4
+CHANGED = 3
 
 app = typer.Typer(
     name="hilnas",
@@ -55,7 +59,19 @@ Precision = Annotated[
     str, typer.Option(help="float32, float16 (weights only) or int8 (of weights and activations).")
 ]
 Seed = Annotated[int, typer.Option(help="Decides every random choice.", min=0)]
-Device = Annotated[str, typer.Argument(help="Address: local, or local:cpu=N.")]
+Device = Annotated[
+    str,
+    typer.Argument(
+        help="An address (local, local:cpu=N, adb:SERIAL, adb-tcp:HOST:PORT, adb-usb:SERIAL,"
+        " ssh:USER@HOST), or a name of devices.toml."
+    ),
+]
+DevicesFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--devices", help="Default ./devices.toml, then $XDG_CONFIG_HOME/hilnas/devices.toml."
+    ),
+]
 TableArgument = Annotated[str, typer.Argument(help="A table's name, or the path of a file.")]
 
 P = ParamSpec("P")
@@ -80,10 +96,17 @@ def verb(function: Callable[P, int | None]) -> Callable[P, None]:
             if DEBUG in sys.argv:
                 traceback.print_exc()
             say(f"hilnas: {error}")
-            code = 1
+            code = exit_code_of(error)
         raise typer.Exit(code)
 
     return run
+
+
+def exit_code_of(error: Exception) -> int:
+    """Return 4 where a person must act, 3 where a device changed, else 1."""
+    if isinstance(error, NeedsHuman):
+        return NEEDS_HUMAN
+    return CHANGED if isinstance(error, DeviceChanged) else 1
 
 
 def say(line: str) -> None:
@@ -166,6 +189,31 @@ def table_store() -> TableStore:
 
     data = os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share"
     return TableStore(Path(data) / "hilnas" / "tables")
+
+
+def known_devices(file: Path | None) -> Mapping[str, DeviceEntry]:
+    """Return the devices of devices.toml by name; none where there is no such file."""
+    from device_agents.devices_file import FILE_NAME, find_file, read_devices
+
+    config = Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config")
+    found = file or find_file([Path(FILE_NAME), config / "hilnas" / FILE_NAME])
+    return {} if found is None else read_devices(found)
+
+
+def one_device(text: str, file: Path | None) -> DeviceEntry:
+    """Return the one device that an argument means.
+
+    Raises:
+        AddressError: it means none, or a pool of several.
+    """
+    from device_agents.devices_file import choose_devices
+    from device_agents.errors import AddressError
+
+    chosen = choose_devices(text, known_devices(file))
+    if len(chosen) > 1:
+        names = ", ".join(entry.name for entry in chosen)
+        raise AddressError(f"expected one device, found the pool {text!r} of {names}; name one")
+    return chosen[0]
 
 
 def parse_duration(text: str) -> float:

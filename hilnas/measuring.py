@@ -1,49 +1,61 @@
-"""Verbs that measure: devices, profile, measure."""
+"""Verbs that measure: profile, measure."""
 
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from hilnas.agents import (
+    BenchmarkBinary,
+    BenchmarkSha256,
+    ConditionOptions,
+    Cores,
+    Delegate,
+    Method,
+    PowerMode,
+    Threads,
+    open_agents,
+    open_one,
+)
 from hilnas.console import (
     Device,
+    DevicesFile,
     Json,
     Precision,
     Resolution,
     Seed,
     Width,
     app,
-    columns,
     emit,
     parse_duration,
     progress_bar,
+    say,
     table_store,
     verb,
 )
 
+if TYPE_CHECKING:
+    from latency_tables.plan_time import Forecast
 
-@app.command(epilog="Example: hilnas devices --json")
-@verb
-def devices(as_json: Json = False) -> None:
-    """List what can be measured on: this machine's processor."""
-    from device_agents.open import find_devices
-
-    found = [dataclasses.asdict(device) for device in find_devices()]
-    rows = [list(device.values()) for device in found]
-    emit({"devices": found}, columns(list(found[0]), rows), as_json=as_json)
+ANNOUNCED_S = 60.0
 
 
 @app.command(
     epilog="Examples:\n\n\b\n  hilnas profile local --space mnasnet\n"
-    "  hilnas profile local:cpu=1 --space accel-nasbench --resolution 160 --budget 5m"
+    "  hilnas profile local:cpu=1 --space accel-nasbench --resolution 160 --budget 5m\n"
+    "  hilnas profile adb:SERIAL --space mnasnet --benchmark-binary benchmark_model\n"
+    "  hilnas profile pixels --space mnasnet --method packed"
 )
 @verb
 def profile(
-    device: Device,
+    device: Annotated[
+        list[str], typer.Argument(help="Addresses, or names or pools of devices.toml.")
+    ],
     space: Annotated[str, typer.Option(help="The space whose layers are measured.")],
     resolution: Resolution = 224,
     width: Width = 1.0,
@@ -59,61 +71,94 @@ def profile(
         float | None, typer.Option(parser=parse_duration, help="Stop after e.g. 90s, 20m or 1h.")
     ] = None,
     span: Annotated[
-        float,
+        float | None,
         typer.Option(
             parser=parse_duration,
-            help="Spread the visits of each layer over this long; 1m or more on a shared machine.",
+            help="Spread a layer's resident visits over this; 1m or more on a shared machine.",
         ),
-    ] = "6s",  # type: ignore[assignment]  # parsed like any other value
+    ] = None,
+    cores: Cores = None,
+    threads: Threads = 1,
+    delegate: Delegate = "xnnpack",
+    method: Method = "auto",
+    benchmark_binary: BenchmarkBinary = None,
+    benchmark_sha256: BenchmarkSha256 = None,
+    power_mode: PowerMode = None,
+    devices_file: DevicesFile = None,
     seed: Seed = 0,
     as_json: Json = False,
 ) -> int:
     """Measure every layer of a space on a device and publish its latency table.
 
-    Run it again to go on after an interruption: what was measured is never measured twice.
+    Says first how long it will take. Run it again to go on after an interruption: what was
+    measured is never measured twice. Several devices share the work where their anchors agree.
     """
-    from device_agents.measurement import DEFAULT_PLAN
-    from device_agents.open import open_agent
     from latency_tables.calibration import choose_networks
+    from latency_tables.fleet_profile import profile_fleet
+    from latency_tables.profile import Request
     from latency_tables.profile import profile as profile_layers
     from networks.names import find_chain
     from networks.spaces import make_space
 
     chosen = make_space(space, resolution=resolution, width=width)
     others = [layer for text in network or () for layer in find_chain(text).layers]
+    layers = list(dict.fromkeys([*chosen.layers, *others]))
     name = table or f"{space}@{resolution}" + ("" if width == 1.0 else f"x{width:g}") + (
         "" if precision == "float32" else f"-{precision}"
     )
-    with open_agent(device) as agent, progress_bar() as update:
-        result = profile_layers(
-            agent,
-            list(dict.fromkeys([*chosen.layers, *others])),
-            table_store().directory(name),
+    options = ConditionOptions(
+        cores, threads, delegate, method, benchmark_binary, benchmark_sha256, power_mode
+    )
+
+    def announce(forecast: Forecast) -> None:
+        if not forecast.fits or forecast.time.wall_s > ANNOUNCED_S:
+            say(str(forecast))
+
+    with open_agents(device, devices_file, options) as agents, progress_bar() as update:
+        request = Request(
             networks=choose_networks(chosen, seed=seed),
             precision=precision,
-            plan=dataclasses.replace(DEFAULT_PLAN, min_span_s=span),
+            plan=options.plan(agents[0], span),
             budget_s=budget,
             seed=seed,
             tool_version=version("hilnas"),
-            progress=update,
+            announce=announce,
         )
-    text = (
-        f"{result.table}\n{result.measured} of {result.layers} layers measured in"
-        f" {result.wall_s:.0f} s, {result.unstable} unstable, {len(result.invalid)} invalid,"
-        f" {result.remaining} remaining"
-    )
-    values = {
-        "table": str(result.table), "layers": result.layers, "measured": result.measured,
-        "invalid": dict(result.invalid), "unstable": result.unstable, "coverage": result.coverage,
-        "remaining": result.remaining, "wall_s": result.wall_s, "journal": str(result.journal),
-    }  # fmt: skip
-    emit(values, text, as_json=as_json)
-    return 3 if result.remaining or result.invalid else 0
+        drained: Mapping[str, str] = {}
+        if len(agents) == 1:
+            results = [
+                profile_layers(
+                    agents[0], layers, table_store().directory(name), progress=update,
+                    **{f.name: getattr(request, f.name) for f in dataclasses.fields(request)},
+                )
+            ]  # fmt: skip
+        else:
+            fleet = profile_fleet(agents, layers, table_store(), name, request, progress=update)
+            results, drained = list(fleet.tables), fleet.drained
+    for address, reason in drained.items():
+        say(f"{address} was given up: {reason}")
+    values = [
+        {
+            "table": str(r.table), "layers": r.layers, "measured": r.measured,
+            "invalid": dict(r.invalid), "unstable": r.unstable, "coverage": r.coverage,
+            "remaining": r.remaining, "wall_s": r.wall_s, "journal": str(r.journal),
+        }
+        for r in results
+    ]  # fmt: skip
+    lines = [
+        f"{r.table}\n{r.measured} of {r.layers} layers measured in {r.wall_s:.0f} s,"
+        f" {r.unstable} unstable, {len(r.invalid)} invalid, {r.remaining} remaining"
+        for r in results
+    ]
+    first = values[0] if len(values) == 1 else {"tables": values}
+    emit({**first, "drained": dict(drained)}, "\n".join(lines), as_json=as_json)
+    return 3 if drained or any(r.remaining or r.invalid for r in results) else 0
 
 
 @app.command(
     epilog="Examples:\n\n\b\n  hilnas measure a1.tflite local\n"
-    "  hilnas measure a1.tflite local --like mnasnet@224"
+    "  hilnas measure a1.tflite local --like mnasnet@224\n"
+    "  hilnas measure a1.tflite adb:SERIAL --benchmark-binary benchmark_model"
 )
 @verb
 def measure(
@@ -122,22 +167,34 @@ def measure(
     like: Annotated[
         str | None, typer.Option(help="A table whose condition the measurement must have.")
     ] = None,
+    cores: Cores = None,
+    threads: Threads = 1,
+    delegate: Delegate = "xnnpack",
+    method: Method = "auto",
+    benchmark_binary: BenchmarkBinary = None,
+    benchmark_sha256: BenchmarkSha256 = None,
+    power_mode: PowerMode = None,
+    devices_file: DevicesFile = None,
     as_json: Json = False,
 ) -> int:
     """Measure one .tflite file end to end, with the interval of another session."""
     from device_agents.measurement import ModelFile
-    from device_agents.open import open_agent
     from exporters.model_file import read_model, read_precision
     from latency_tables.end_to_end import measure_model, require_condition
 
     data, sha256 = read_model(file)
     precision = read_precision(data)
-    with open_agent(device) as agent, progress_bar() as update:
+    options = ConditionOptions(
+        cores, threads, delegate, method, benchmark_binary, benchmark_sha256, power_mode
+    )
+    with open_one(device, devices_file, options) as agent, progress_bar() as update:
+        plan = options.plan(agent)
         if like is not None:
-            require_condition(agent, table_store().load(like), precision=precision)
+            require_condition(agent, table_store().load(like), precision=precision, plan=plan)
         result = measure_model(
-            agent, ModelFile(file, sha256, "network"), precision=precision, progress=update
-        )
+            agent, ModelFile(file, sha256, "network"), precision=precision, plan=plan,
+            progress=update,
+        )  # fmt: skip
     low, high = result.interval_ms
     values = {
         "latency_ms": result.latency_ms, "interval_ms": [low, high],
