@@ -28,7 +28,9 @@ from device_agents.conditions.linux_checks import (
 from device_agents.conditions.reading import Reading, Unknown, known, show
 from device_agents.conditions.states import BoardState, PhoneState
 
-ESSENTIAL = frozenset({"serial", "system", "abi", "thermal", "battery", "free space", "runtime"})
+ESSENTIAL = frozenset(
+    {"serial", "system", "abi", "signs of heat", "battery", "free space", "runtime"}
+)
 
 
 def is_ready(checks: Iterable[Check]) -> bool:
@@ -54,6 +56,7 @@ def check_phone(
         check_read("abi", state.abi, "getprop is denied: use another transport"),
         check_read("android", state.release, "getprop is denied: use another transport"),
         _thermal(state, limits),
+        *_no_sign_of_heat(state),
         _temperature(state, limits),
         *check_clocks(state.linux, limits, fixed_performance=wanted.fixed_performance),
         check_cores(state.linux, wanted),
@@ -95,17 +98,29 @@ def _thermal(state: PhoneState, limits: Limits) -> Check:
         status = f"{thermal.status} ({android.THERMAL_STATUS[thermal.status]})"
         return status + (", overridden by a command" if thermal.overridden else "")
 
-    thermal = known(state.thermal)
-    remedy = (
-        "a test left it: adb shell cmd thermalservice reset"
-        if thermal is not None and thermal.overridden
-        else f"let the phone cool down; profile waits up to {limits.thermal_wait_s:g} s for it"
-    )
+    thermal = state.thermal
+    if isinstance(thermal, Unknown):
+        remedy = "Android has it since 10; before, watch the frequency caps and the anchors"
+    elif thermal.overridden:
+        remedy = "a test left it: adb shell cmd thermalservice reset"
+    else:
+        remedy = f"let the phone cool down; profile waits up to {limits.thermal_wait_s:g} s for it"
     return judge(
         "thermal", state.thermal,
         lambda value: value.status <= limits.thermal_status and not value.overridden,
         remedy, form,
     )  # fmt: skip
+
+
+def _no_sign_of_heat(state: PhoneState) -> list[Check]:
+    """Return what is wrong where neither the thermal service nor the frequency caps can be read."""
+    caps = state.linux.policies
+    if not isinstance(caps, Unknown):
+        caps = next((p.cap_share for p in caps if isinstance(p.cap_share, Unknown)), caps)
+    if not isinstance(state.thermal, Unknown) or not isinstance(caps, Unknown):
+        return []
+    remedy = "nothing would tell that the phone throttles: use another phone"
+    return [Check("signs of heat", str(caps), "unknown", remedy)]
 
 
 def _temperature(state: PhoneState, limits: Limits) -> Check:

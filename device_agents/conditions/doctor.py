@@ -10,15 +10,21 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from device_agents.address import Address, LocalAddress, SshAddress, parse_address
 from device_agents.conditions.check import Check
 from device_agents.conditions.checks import check_board, check_phone, is_ready
 from device_agents.conditions.host import check_host
-from device_agents.conditions.install import venv_python, verify_runtime
+from device_agents.conditions.install import (
+    Runtime,
+    install_runtime,
+    venv_python,
+    verify_runtime,
+)
 from device_agents.conditions.limits import LIMITS, Limits
 from device_agents.conditions.linux_checks import Wanted, check_steal
-from device_agents.conditions.reading import Unknown
+from device_agents.conditions.reading import Unknown, known
 from device_agents.conditions.states import BoardState, read_board, read_phone
 from device_agents.errors import (
     DeviceError,
@@ -139,15 +145,50 @@ def _check_runtime(
     python: str | None,
     state: BoardState,
 ) -> Check:
-    local = isinstance(address, LocalAddress)
-    remedy = "pip install hilnas" if local else f"hilnas doctor --install {address}"
-    if python is None and local:
-        python = sys.executable
-    if python is None:
-        if isinstance(state.home, Unknown):
-            return Check("runtime", str(state.home), "unknown", remedy)
-        python = venv_python(f"{state.home}/{BOARD_FOLDER}")
+    """Judge the interpreter that an agent would use: the given, the installed, or the system's."""
+    if isinstance(address, LocalAddress):
+        remedy, candidates = "pip install hilnas", [python or sys.executable]
+    else:
+        remedy = f"hilnas doctor {address} --install"
+        installed = [venv_python(_board_home(state))] if known(state.home) else []
+        candidates = [python] if python else [*installed, "python3"]
+    wrong = []
+    for candidate in candidates:
+        try:
+            return Check("runtime", str(verify_runtime(transport, candidate)), "ok")
+        except DeviceUnusable as error:
+            wrong.append(str(error))
+    return Check("runtime", wrong[0], "not_ok", remedy)
+
+
+def _board_home(state: BoardState) -> str:
+    if isinstance(state.home, Unknown):
+        raise DeviceUnusable(f"expected the user's home folder on the board; {state.home}")
+    return f"{state.home}/{BOARD_FOLDER}"
+
+
+def install_on(
+    address: Address | str,
+    *,
+    wheels: Path | None = None,
+    report: Callable[[str], Any] = lambda text: None,
+    open_at: Callable[[Address], Transport] = open_transport,
+) -> Runtime:
+    """Set up the timing environment of a board; see `install_runtime`.
+
+    Raises:
+        DeviceUnusable: it is no board, or nothing fits it.
+        DeviceError: it cannot be reached, or a wheel did not arrive.
+    """
+    address = parse_address(address) if isinstance(address, str) else address
+    if not isinstance(address, SshAddress):
+        raise DeviceUnusable(
+            f"expected a board such as ssh:USER@HOST to install on, found {address}:"
+            " phones need no Python, and this machine times with the one that runs hilnas"
+        )
+    transport = open_at(address)
     try:
-        return Check("runtime", str(verify_runtime(transport, python)), "ok")
-    except DeviceUnusable as error:
-        return Check("runtime", str(error), "not_ok", remedy)
+        home = _board_home(read_board(transport))
+        return install_runtime(transport, home=home, wheels=wheels, report=report)
+    finally:
+        transport.close()

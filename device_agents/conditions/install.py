@@ -90,7 +90,7 @@ def verify_runtime(transport: Transport, python: str) -> Runtime:
     if done.exit_code or not found:
         raise DeviceUnusable(
             f"{transport.address}: {python} cannot run a model ({_last_line(done)}):"
-            " set it up with `hilnas doctor --install`"
+            f" set it up with `hilnas doctor {transport.address} --install`"
         )
     name, version, python_version, numpy_version = json.loads(found[1])
     return Runtime(python, name, version, python_version, numpy_version)

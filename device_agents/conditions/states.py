@@ -45,7 +45,7 @@ _LINUX_COMMANDS = {
     "zones": f'grep -sH "" {_ZONE}/type {_ZONE}/temp',
     "processes": f"all=$(pidof {_TOOLS}); r=$?; for p in $all; do"
     ' printf "%s\\t%s\\t%s\\n" $p "$(readlink /proc/$p/cwd)" "$(tr "\\0" " " </proc/$p/cmdline)";'
-    " done; exit $r",
+    " done 2>/dev/null; exit $r",  # one may end meanwhile
 }
 _PHONE_COMMANDS = {
     "properties": "; ".join(f'echo "{n}=$(getprop {p})"' for n, p in android.PROPERTIES.items()),

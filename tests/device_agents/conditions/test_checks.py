@@ -53,7 +53,8 @@ def test_a_phone_may_deny_what_can_be_done_without() -> None:
     assert set(unknown) == {"screen", "load", "frequency caps", "governor", "cores"}
     assert is_ready(check_phone(dark))
     assert not ESSENTIAL & set(unknown)
-    assert not is_ready(check_phone(replace(PHONE, thermal=NOT_THERE)))
+    assert is_ready(check_phone(replace(PHONE, thermal=NOT_THERE)))  # the caps tell, too
+    assert not is_ready(check_phone(replace(dark, thermal=NOT_THERE)))
 
 
 @pytest.mark.parametrize(

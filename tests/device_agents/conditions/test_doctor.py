@@ -5,12 +5,24 @@ from pathlib import Path
 
 import pytest
 
-from device_agents.address import Address, SshAddress
+from device_agents.address import Address, SshAddress, parse_address
 from device_agents.conditions.check import Check
-from device_agents.conditions.doctor import Diagnosis, diagnose
+from device_agents.conditions.doctor import Diagnosis, diagnose, install_on
+from device_agents.conditions.lease import acquire_lease
 from device_agents.conditions.linux_checks import Wanted
-from device_agents.errors import AddressError, DeviceHeld, DeviceMissing, Unauthorized
+from device_agents.conditions.settings import PHONE_HOME, apply_settings, undo_settings
+from device_agents.conditions.states import read_phone
+from device_agents.conditions.violations import violations
+from device_agents.emulator.phone import EmulatedPhone
+from device_agents.errors import (
+    AddressError,
+    DeviceHeld,
+    DeviceMissing,
+    DeviceUnusable,
+    Unauthorized,
+)
 from device_agents.transports.local import LocalTransport
+from device_agents.transports.opening import open_transport
 from device_agents.transports.transport import Transport
 from tests.device_agents.conditions import dumps
 from tests.device_agents.conditions.programs import FakePhone
@@ -44,7 +56,7 @@ def test_a_board_without_a_runtime_is_told_how_to_get_one(tmp_path: Path) -> Non
     )  # fmt: skip
     runtime = named(diagnosis, "runtime")
     assert runtime.state == "not_ok"
-    assert runtime.remedy == "hilnas doctor --install ssh:pi@board"
+    assert runtime.remedy == "hilnas doctor ssh:pi@board --install"
     assert named(diagnosis, "known host").state == "not_ok"
     assert not diagnosis.ready
 
@@ -105,3 +117,51 @@ def test_a_device_that_goes_away_in_the_middle() -> None:
 def test_what_is_no_address_is_refused() -> None:
     with pytest.raises(AddressError):
         diagnose("usb:1")
+
+
+@pytest.mark.parametrize("address", ["local", "adb:X"])
+def test_only_boards_are_installed_on(address: str) -> None:
+    with pytest.raises(DeviceUnusable, match="expected a board such as ssh:USER@HOST"):
+        install_on(address)
+
+
+@pytest.mark.parametrize("profile", ["pixel-4", "old-32-bit"])
+def test_an_emulated_phone(tmp_path: Path, profile: str) -> None:
+    def connect(address: Address) -> Transport:
+        return open_transport(address, adb_key=tmp_path / "adbkey")
+
+    with EmulatedPhone(profile) as phone:
+        address = f"adb-tcp:{phone.address}"
+        healthy = diagnose(address, open_at=connect, home=tmp_path)
+        assert healthy.ready, healthy
+        last = phone.profile.cpus[-1]
+        assert f"cpu {last} (mask {1 << last:x})" in named(healthy, "cores").reading
+        assert named(healthy, "serial").reading == phone.serial
+        phone.state.battery_level = 20
+        phone.state.load = 3.5
+        phone.state.caps_khz[0] = 800_000
+        phone.state.foreign_processes = ("benchmark_model",)
+        phone.state.power_saver = True
+        ill = diagnose(address, open_at=connect, home=tmp_path)
+        assert {check.name for check in ill.checks if check.state == "not_ok"} == {
+            "battery", "load", "frequency caps", "timing tools", "power saver",
+        }  # fmt: skip
+
+
+def test_an_emulated_phone_is_leased_set_and_put_back(tmp_path: Path) -> None:
+    with EmulatedPhone() as phone:
+        address = parse_address(f"adb-tcp:{phone.address}")
+        transport = open_transport(address, adb_key=tmp_path / "adbkey")
+        before = dict(phone.state.settings)
+        with acquire_lease(transport, phone.serial, state_folder=tmp_path, home=PHONE_HOME) as it:
+            apply_settings(transport, fixed_performance=True)
+            assert phone.state.fixed_performance
+            assert phone.state.settings != before
+            look = read_phone(transport)
+            phone.reboot()
+            transport.reconnect()
+            assert any("rebooted" in line for line in violations(look, read_phone(transport)))
+            undo_settings(transport)
+            assert phone.state.settings == before
+            it.renew()  # a reboot ends a lease, and nobody else came
+        transport.close()
