@@ -98,7 +98,7 @@ class SystemServer(socketserver.ThreadingTCPServer):
 
     def _pidof(self, arguments: Sequence[str]) -> Answer:
         names = [a for a in arguments if not a.startswith("-")]
-        pids = [pid for pid, name in self._sandbox.processes().items() if name in names]
+        pids = [pid for pid, name in self._rows() if name in names]
         return Answer(" ".join(map(str, pids)) + "\n") if pids else Answer("", 1)
 
     def _rows(self) -> list[tuple[int, str]]:
