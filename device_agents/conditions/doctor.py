@@ -63,6 +63,7 @@ def diagnose(
     limits: Limits = LIMITS,
     open_at: Callable[[Address], Transport] = open_transport,
     home: Path | None = None,
+    known_hosts: Path | None = None,
     sleep: Callable[[float], None] = time.sleep,
 ) -> Diagnosis:
     """Return every precondition of the protocol with its reading; changes nothing on the device.
@@ -72,13 +73,13 @@ def diagnose(
             `install_runtime` makes, and on this machine the one that runs this.
         wanted: which device, cores and mode are meant to be measured.
         open_at: what opens a transport.
-        home: the user's folder on this computer.
+        home: the user's folder on this computer; known_hosts: by default the one in there.
 
     Raises:
         AddressError: the text is no address.
     """
     address = parse_address(address) if isinstance(address, str) else address
-    checks = list(check_host(address, home=home))
+    checks = list(check_host(address, home=home, known_hosts=known_hosts))
     try:
         transport = open_at(address)
     except DeviceError as error:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 
 import pytest
@@ -26,6 +27,7 @@ from device_agents.transports.opening import open_transport
 from device_agents.transports.transport import Transport
 from tests.device_agents.conditions import dumps
 from tests.device_agents.conditions.programs import FakePhone
+from tests.device_agents.transports.sshd import running_sshd
 
 
 def named(diagnosis: Diagnosis, name: str) -> Check:
@@ -59,6 +61,20 @@ def test_a_board_without_a_runtime_is_told_how_to_get_one(tmp_path: Path) -> Non
     assert runtime.remedy == "hilnas doctor ssh:pi@board --install"
     assert named(diagnosis, "known host").state == "not_ok"
     assert not diagnosis.ready
+
+
+def test_a_board_behind_a_real_sshd(tmp_path: Path) -> None:
+    with running_sshd(tmp_path) as sshd:
+        diagnosis = diagnose(
+            sshd.address, python=sys.executable, known_hosts=sshd.known_hosts,
+            sleep=lambda seconds: None,
+            open_at=lambda address: open_transport(
+                address, known_hosts=sshd.known_hosts, ssh_key=sshd.key_file
+            ),
+        )  # fmt: skip
+    assert named(diagnosis, "known host").state == "ok"
+    assert named(diagnosis, "runtime").state == "ok"
+    assert named(diagnosis, "free space").state == "ok"
 
 
 @pytest.fixture

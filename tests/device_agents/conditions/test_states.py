@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import os
+import shutil
+import subprocess
 from collections.abc import Sequence
 from dataclasses import fields
 from pathlib import Path
@@ -10,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from device_agents.conditions import states
+from device_agents.conditions.linux import Process
 from device_agents.conditions.probe import Outputs, probe, render_script, split_outputs
 from device_agents.conditions.reading import Reading, Unknown
 from device_agents.conditions.states import parse_board, parse_phone, read_board, read_phone
@@ -84,9 +87,20 @@ def test_this_machine_is_read_in_one_round_trip() -> None:
     assert state.machine == os.uname().machine
     assert state.linux.allowed == tuple(sorted(os.sched_getaffinity(0)))
     assert state.linux.boot_id == Path("/proc/sys/kernel/random/boot_id").read_text().strip()
-    assert state.linux.tools == ()
     for reading in (state.linux.room, state.linux.mount_flags, state.linux.load, state.model):
         assert not isinstance(reading, Unknown)
+
+
+def test_a_timing_tool_that_runs_is_seen_with_its_folder(tmp_path: Path) -> None:
+    tool = tmp_path / "benchmark_model"
+    shutil.copy(shutil.which("sleep") or "/bin/sleep", tool)
+    with subprocess.Popen([tool, "60"], cwd=tmp_path) as running:
+        try:
+            tools = read_board(LocalTransport()).linux.tools
+        finally:
+            running.kill()
+    assert not isinstance(tools, Unknown)
+    assert Process(running.pid, str(tmp_path), f"{tool} 60") in tools
 
 
 def test_a_phone_is_read_in_one_round_trip(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
