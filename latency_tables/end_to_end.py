@@ -17,7 +17,7 @@ from device_agents.measurement import (
     Plan,
     Statistic,
 )
-from latency_tables.floors import least_visits, plan_of, session_floor
+from latency_tables.floors import default_plan, least_visits, plan_of, session_floor
 from latency_tables.guards import require_same
 from latency_tables.measuring import Progress, silent
 from latency_tables.table import LatencyTable
@@ -85,7 +85,9 @@ def require_condition(
     Raises:
         ConditionMismatch: it does not; names the fields that differ.
     """
-    condition = agent.condition(precision=precision, plan=plan or agent.default_plan)
+    condition = agent.condition(
+        precision=precision, plan=plan or default_plan(agent, table.condition.method)
+    )
     require_same(f"measure like {table.name!r}", table.condition, condition)
 
 

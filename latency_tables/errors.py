@@ -17,6 +17,7 @@
     - MissingLayers          layers that the table does not price (with the nearest it does)
     - Uncalibrated           no whole network ties the sum of layers to the truth
   x NotMeasured              nothing came of it: the budget was too small, or every visit failed
+  x PackDiscarded            an op profile whose rows cannot be given to layers beyond doubt
   x ValidationError          too few networks, or numbers that cannot be compared
 """
 
@@ -151,6 +152,10 @@ class Uncalibrated(TableError):
 
 class NotMeasured(LatencyTableError):
     """No latency came of a measurement; says why. What was visited is in the journal."""
+
+
+class PackDiscarded(LatencyTableError):
+    """It is not certain whose rows an op profile holds; says why. The profile is in the journal."""
 
 
 class ValidationError(LatencyTableError):

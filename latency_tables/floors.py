@@ -6,9 +6,11 @@ from collections.abc import Iterable, Sequence
 
 from device_agents.floor import is_done, summarize
 from device_agents.measurement import (
+    Agent,
     Condition,
     FailedVisit,
     Floor,
+    Method,
     Outcome,
     Plan,
     ResidentPlan,
@@ -25,6 +27,12 @@ def plan_of(plan: Plan, role: Role) -> Plan:
     if isinstance(plan, PackedPlan):
         return plan if role == "pack" else plan.clean
     return plan.of(role) if isinstance(plan, ResidentPlan) else plan
+
+
+def default_plan(agent: Agent, method: Method) -> Plan:
+    """Return the plan that the agent measures by, in a table of this method."""
+    own = agent.default_plan
+    return PackedPlan(clean=own) if method == "packed" and isinstance(own, ProcessPlan) else own
 
 
 def clean_plan(plan: Plan) -> ResidentPlan | ProcessPlan:

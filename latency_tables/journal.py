@@ -66,12 +66,16 @@ class Session:
 
 @dataclass(frozen=True, slots=True)
 class Model:
-    """What a measured file is: its name for people, and the keys of its layers in order."""
+    """What a measured file is: its name for people, and the keys of its layers in order.
+
+    ``operators`` are the TFLite operators of each layer, of a pack only.
+    """
 
     sha256: str
     role: Role
     label: str
     layers: tuple[str, ...]
+    operators: tuple[tuple[str, ...], ...] = ()
 
 
 class Journal:
@@ -107,11 +111,14 @@ class Journal:
 
     def models(self) -> tuple[Model, ...]:
         """Return all models in order of first appearance."""
-        rows = self._rows("SELECT sha256, role, label, layers FROM models ORDER BY id")
+        rows = self._rows("SELECT sha256, role, label, layers, operators FROM models ORDER BY id")
         return tuple(
-            Model(sha256, role, label, tuple(json.loads(layers)))
-            for sha256, role, label, layers in rows
-        )
+            Model(
+                sha256, role, label, tuple(json.loads(layers)),
+                tuple(tuple(names) for names in json.loads(operators)),
+            )
+            for sha256, role, label, layers, operators in rows
+        )  # fmt: skip
 
     def visits(
         self, condition: Condition, *, purposes: Sequence[Purpose] = ("profile", "refresh")
@@ -208,8 +215,11 @@ class JournalWriter(Journal):
         with mapped(self.path), self._connection:
             self._connection.execute("BEGIN")
             self._connection.executemany(
-                "INSERT INTO models VALUES (NULL, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
-                [(m.sha256, m.role, m.label, json.dumps(m.layers)) for m in models],
+                "INSERT INTO models VALUES (NULL, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
+                [
+                    (m.sha256, m.role, m.label, json.dumps(m.layers), json.dumps(m.operators))
+                    for m in models
+                ],
             )
 
     def append(self, session: int, outcome: Outcome) -> int | None:

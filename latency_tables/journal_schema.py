@@ -2,8 +2,9 @@
 
 History of the schema (``user_version``):
     1   sessions, models, visits
-    2   sessions name the device's serial; processes of the timing tool, its op profiles, what
-        was printed, and from which job of a device a visit was taken in
+    2   sessions name the device's serial, models the operators of a pack's layers; processes of
+        the timing tool, its op profiles, what was printed, and from which job of a device a
+        visit was taken in
 
 A new journal takes all steps, an older one those that it lacks: on a copy, which takes the old
 file's place when it is whole. A reader makes that copy in memory and leaves the file alone.
@@ -63,6 +64,7 @@ _STEPS: Sequence[str] = (
     + _append_only("sessions", "models", "visits"),
     """
     ALTER TABLE sessions ADD COLUMN serial TEXT;
+    ALTER TABLE models ADD COLUMN operators TEXT NOT NULL DEFAULT '[]';
     CREATE TABLE processes (
         visit INTEGER PRIMARY KEY REFERENCES visits (id),
         warmup_runs INTEGER NOT NULL, runs INTEGER NOT NULL, init_ns INTEGER NOT NULL,

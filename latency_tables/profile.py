@@ -22,6 +22,7 @@ from device_agents.measurement import (
     Plan,
     ResidentPlan,
 )
+from device_agents.packs import PackedPlan
 from exporters.catalog import make_exporter
 from exporters.exporter import Exporter
 from latency_tables.anchors import choose_anchors, mark_anchors
@@ -38,6 +39,7 @@ from latency_tables.measuring import (
     measure_into,
     silent,
 )
+from latency_tables.packed import export_packed
 from latency_tables.plan_time import Announce, Forecast, forecast
 from latency_tables.publishing import build_table
 from latency_tables.specimens import Given, admit
@@ -54,6 +56,7 @@ class ProfileResult:
     ``layers`` were asked for; of these ``measured`` have a row, ``unstable`` among them have one
     whose visits did not agree, ``invalid`` were tried and failed (key -> reason), and
     ``remaining`` were not visited enough within the budget. ``coverage`` is measured / layers.
+    ``validated`` is false of packs whose check does not hold.
     ``drained`` are addresses that failed on the way, and why; others did their work.
     """
 
@@ -67,6 +70,7 @@ class ProfileResult:
     wall_s: float
     journal: Path
     drained: Mapping[str, str]
+    validated: bool
 
 
 def profile(
@@ -143,7 +147,7 @@ def profile_group(
         for member in fleet.agents:
             require_known(member, journal)
         with tempfile.TemporaryDirectory(prefix="hilnas-") as work:
-            models = export_models(layers, wanted.networks, Path(work), seed, exporter, report)
+            models = _export(layers, wanted, plan, Path(work), exporter, report)
             journal.name(model for model, _ in models)
             files = [file for _, file in models]
             if not isinstance(plan, ResidentPlan):
@@ -181,10 +185,31 @@ def _forecast(
         for model, _ in models
         if not is_enough(done[model.sha256], condition, plan_of(plan, model.role))
     )
+    layers = lacking["layer"]
+    if isinstance(plan, PackedPlan):  # those that lie in packs which were not profiled yet
+        packs = [m for m, _ in models if m.role == "pack"]
+        unprofiled = [m for m in packs if not is_enough(done[m.sha256], condition, plan)]
+        layers = len({key for model in unprofiled for key in model.layers})
     return forecast(
-        lacking["layer"], lacking["network"], plan,
+        layers, lacking["network"], plan,
         budget_s=wanted.budget_s, devices=len(fleet.agents),
     )  # fmt: skip
+
+
+def _export(
+    layers: Sequence[Layer],
+    wanted: Request,
+    plan: Plan,
+    work: Path,
+    exporter: Exporter,
+    report: Progress,
+) -> list[tuple[Model, ModelFile]]:
+    if isinstance(plan, PackedPlan):
+        return export_packed(
+            layers, wanted.networks, work, plan, seed=wanted.seed, exporter=exporter,
+            progress=report,
+        )  # fmt: skip
+    return export_models(layers, wanted.networks, work, wanted.seed, exporter, report)
 
 
 def _check_condition(directory: TableDirectory, condition: Condition) -> None:
@@ -234,4 +259,5 @@ def _result(
         wall_s=wall_s,
         journal=journal,
         drained=dict(drained),
+        validated=table.is_validated,
     )

@@ -9,9 +9,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from device_agents.measurement import Condition, FailedVisit, Floor, Outcome, Plan
+from device_agents.packs import PackedPlan
 from latency_tables.calibration import calibrate
 from latency_tables.floors import floor_of, least_visits, measured
 from latency_tables.journal import Journal, Model
+from latency_tables.packed import price_packs
 from latency_tables.table import LatencyTable, MeasuredNetwork, Provenance, Row, Status
 
 
@@ -30,7 +32,8 @@ def build_table(
     A layer has a row once it has the least visits of the plan; it is ``unstable`` until they
     agree. A layer whose visits failed, and never settled, is invalid with its reason; visits that
     the device spoiled are not the layer's failures. Of two files of one layer, as two versions of
-    an exporter write, the one visited last counts.
+    an exporter write, the one visited last counts. Of the packed method all this holds for what
+    was timed clean; `packed.price_packs` makes the table of it.
     """
     visits = journal.visits(condition)
     pace_ns = journal.pace_ns(condition)
@@ -53,22 +56,23 @@ def build_table(
             networks.append(_network(model, result))
     sessions = [s for s in journal.sessions() if s.condition == condition]
     serials = {session.serial for session in sessions}
-    return calibrate(
-        LatencyTable.from_rows(
-            name,
-            condition,
-            rows.values(),
-            networks=networks,
-            invalid={layer: invalid[layer] for layer in sorted(invalid) if layer not in rows},
-            provenance=Provenance(
-                address=address,
-                tool_version=sessions[-1].tool_version if sessions else "",
-                journal=journal.path.name,
-                sessions=tuple(s.id for s in sessions if s.purpose != "validate"),
-                serial=serials.pop() if len(serials) == 1 else None,
-            ),
-        )
+    table = LatencyTable.from_rows(
+        name,
+        condition,
+        rows.values(),
+        networks=networks,
+        invalid={layer: invalid[layer] for layer in sorted(invalid) if layer not in rows},
+        provenance=Provenance(
+            address=address,
+            tool_version=sessions[-1].tool_version if sessions else "",
+            journal=journal.path.name,
+            sessions=tuple(s.id for s in sessions if s.purpose != "validate"),
+            serial=serials.pop() if len(serials) == 1 else None,
+        ),
     )
+    if isinstance(plan, PackedPlan):
+        return price_packs(table, journal.models(), visits, plan)
+    return calibrate(table)
 
 
 def _in_order(models: Iterable[Model], results: dict[str, _Measured]) -> list[Model]:

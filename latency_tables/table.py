@@ -10,7 +10,8 @@ as zeros), so a byte changed anywhere is refused before the file is parsed.
 
 History of the schema (``hilnas.table``, key ``schema``; the checksum's place never changes):
     1   the columns of SCHEMA, ``cold_ms`` in every row
-    2   ``cold_ms`` is null where the method has no cold sample; the device's serial
+    2   ``cold_ms`` is null where the method has no cold sample; the device's serial; of the packed
+        method, how its rows compare with what was timed clean
 """
 
 from __future__ import annotations
@@ -125,6 +126,34 @@ class Calibration:
 
 
 @dataclass(frozen=True, slots=True)
+class PackCheck:
+    """How rows of packs compare with the same layers, and whole networks, timed by themselves.
+
+    ``scale`` is the one factor of all rows, the median of clean / packed over ``layers`` layers,
+    of which ``wanted`` should have been timed clean; ``layer_error`` is the median |error| after
+    it, ``network_error`` that of ``networks`` networks after the calibration, None without any.
+    ``discarded`` packs had rows that were not beyond doubt.
+    """
+
+    scale: float
+    layers: int
+    wanted: int
+    layer_error: float
+    networks: int
+    network_error: float | None
+    tolerance: float
+    discarded: int
+
+    @property
+    def holds(self) -> bool:
+        """Whether enough was timed clean and both medians are within the tolerance."""
+        errors = (self.layer_error, self.network_error)
+        return self.layers >= self.wanted and all(
+            error is not None and error <= self.tolerance for error in errors
+        )
+
+
+@dataclass(frozen=True, slots=True)
 class Provenance:
     """Where the rows come from: device address, program, journal, its sessions, the specimen.
 
@@ -142,7 +171,7 @@ class Provenance:
 class LatencyTable:
     """See the module. ``rows`` has the columns of ``SCHEMA``, sorted by layer, none twice.
 
-    ``invalid`` says of layers that were tried why they have no row.
+    ``invalid`` says of layers that were tried why they have no row; ``check`` is of packs only.
     """
 
     name: str
@@ -152,6 +181,7 @@ class LatencyTable:
     calibration: Calibration | None
     provenance: Provenance
     invalid: Mapping[str, str] = field(default_factory=dict)
+    check: PackCheck | None = None
 
     def __post_init__(self) -> None:
         if not self.rows.schema.equals(SCHEMA):
@@ -180,6 +210,7 @@ class LatencyTable:
         networks: Sequence[MeasuredNetwork] = (),
         calibration: Calibration | None = None,
         invalid: Mapping[str, str] | None = None,
+        check: PackCheck | None = None,
     ) -> Self:
         """Return the table of these rows, in any order.
 
@@ -189,8 +220,14 @@ class LatencyTable:
         columns = [asdict(row) for row in sorted(rows, key=lambda row: row.layer)]
         arrow = pa.Table.from_pylist(columns, schema=SCHEMA)
         return cls(
-            name, condition, arrow, tuple(networks), calibration, provenance, dict(invalid or {})
-        )
+            name, condition, arrow, tuple(networks), calibration, provenance, dict(invalid or {}),
+            check,
+        )  # fmt: skip
+
+    @property
+    def is_validated(self) -> bool:
+        """Whether its method is trusted: packs are where their check holds, the others always."""
+        return self.condition.method != "packed" or (self.check is not None and self.check.holds)
 
     def __len__(self) -> int:
         return int(self.rows.num_rows)
@@ -216,7 +253,8 @@ class LatencyTable:
     def extend(self, other: LatencyTable) -> LatencyTable:
         """Return this table with the other's rows; of two rows of one layer the later stays.
 
-        The calibration is left out: fit it again with `calibration.calibrate`.
+        The calibration is left out: fit it again with `calibration.calibrate`. So is the check of
+        packs: build the table of both journals.
 
         Raises:
             ConditionMismatch: their rows are not comparable; names the fields that differ.
@@ -239,6 +277,7 @@ class LatencyTable:
             rows=kept.combine_chunks(),
             networks=tuple(networks[sha256] for sha256 in sorted(networks)),
             calibration=None,
+            check=None,
             invalid={layer: invalid[layer] for layer in sorted(invalid) if layer not in priced},
         )
 
@@ -256,6 +295,7 @@ class LatencyTable:
             "calibration": None if self.calibration is None else asdict(self.calibration),
             "provenance": asdict(self.provenance),
             "invalid": dict(self.invalid),
+            "check": None if self.check is None else asdict(self.check),
         }
         metadata = {
             b"hilnas.table": json.dumps(description, sort_keys=True).encode(),
@@ -283,6 +323,7 @@ class LatencyTable:
         if about["schema"] > SCHEMA_VERSION:
             raise TableNewer(path, about["schema"], SCHEMA_VERSION)
         calibration, provenance = about["calibration"], about["provenance"]
+        check = about.get("check")  # since schema 2
         return cls(
             about["name"],
             Condition.from_dict(about["condition"]),
@@ -293,6 +334,7 @@ class LatencyTable:
             None if calibration is None else Calibration(**calibration),
             Provenance(**{**provenance, "sessions": tuple(provenance["sessions"])}),
             about["invalid"],
+            None if check is None else PackCheck(**check),
         )
 
     @classmethod

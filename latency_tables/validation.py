@@ -21,7 +21,7 @@ from exporters.catalog import make_exporter
 from exporters.exporter import Exporter
 from latency_tables.errors import NotMeasured, ValidationError
 from latency_tables.fleet import Fleet
-from latency_tables.floors import session_floor
+from latency_tables.floors import default_plan, session_floor
 from latency_tables.guards import require_known, require_same
 from latency_tables.journal import JournalWriter
 from latency_tables.measuring import Progress, export_models, measure_into, silent
@@ -106,7 +106,7 @@ def validate(
         ValidationError: fewer than 3 networks could be measured.
     """
     exporter = exporter or make_exporter(precision=table.condition.precision, seed=seed)
-    plan = plan or agent.default_plan
+    plan = plan or default_plan(agent, table.condition.method)
     condition = agent.condition(precision=table.condition.precision, plan=plan)
     require_same(f"validate {table.name!r}", table.condition, condition)
     predicted_ms = {
