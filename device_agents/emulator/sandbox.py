@@ -159,7 +159,9 @@ class Sandbox:
         for name, text in files.items():
             path = self.root / name
             path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(text)
+            part = path.with_name(f".{path.name}.part")
+            part.write_text(text)
+            part.replace(path)  # whoever reads meanwhile reads all of one or of the other
 
     def environment(self) -> dict[str, str]:
         """Return the environment of a command."""
