@@ -192,9 +192,9 @@ class Connection:
         self._resume_s = time.monotonic() + seconds
 
     def end_streams(self) -> None:
-        """Close every stream in the middle of what it does."""
+        """Close every stream in the middle of what it does, yet between two messages."""
         for stream in list(self._streams.values()):
-            stream.close()
+            self._in_thread(stream.close)  # the caller may be in the middle of a message
 
     def send(self, command: int, arg0: int, arg1: int, payload: bytes = b"") -> None:
         """Send one message; that the connection is gone is found out by the reader."""
