@@ -9,6 +9,7 @@ hands in all that it has, again, when the phone is next asked to measure.
 from __future__ import annotations
 
 import random
+import uuid
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -64,7 +65,7 @@ class SimulatedPhone:
         self._random = random.Random(f"{seed} {serial}")
         self._faults = {sha256: deque(script) for sha256, script in (faults or {}).items()}
         self.lost = False
-        self._jobs, self._job = 0, list[Outcome]()
+        self._job = list[Outcome]()
 
     @property
     def address(self) -> str:
@@ -120,11 +121,9 @@ class SimulatedPhone:
         for outcome in self._job:
             if isinstance(outcome, ProcessVisit) and outcome not in known.get(outcome.sha256, ()):
                 known.setdefault(outcome.sha256, []).append(outcome)
-        self._jobs += 1
-        self._job = []
+        job, self._job = uuid.uuid4().hex, []
         for outcome in self._visit_all(models, plan, known, random.Random(seed)):
-            origin = (f"{self._serial}-{self._jobs}", len(self._job))
-            self._job.append(replace(outcome, origin=origin))
+            self._job.append(replace(outcome, origin=(job, len(self._job))))
             yield self._job[-1]
         self._job = []
 

@@ -31,7 +31,7 @@ _ROWS = {
     "ADD": "Add;",
     "AVERAGE_POOL_2D": "Average Pooling;",
     "CONV_2D": _CONVOLUTION,
-    "DEPTHWISE_CONV_2D": "Convolution;",
+    "DEPTHWISE_CONV_2D": "Depthwise;",
     "DEQUANTIZE": "Convert;",
     "FULLY_CONNECTED": "(?:Static Reshape;)?Fully Connected;",
     "HARD_SWISH": "HardSwish;",
@@ -42,7 +42,7 @@ _ROWS = {
 }
 _HARD_SIGMOID = ("ADD", "MUL")
 _HARD_SWISH_INT8 = ("DEQUANTIZE", "HARD_SWISH", "QUANTIZE")
-# "Convolution (NHWC, F32) IGEMM" is a Convolution
+# "Convolution (NHWC, F32) IGEMM" is a Convolution, "Convolution (NHWC, F32) DWConv" a Depthwise
 _KIND = re.compile(r"(?:Delegate/)?(?P<kind>[^(;]*[^(; ])(?: *\(.*)?", re.DOTALL)
 
 
@@ -97,7 +97,7 @@ def _kind(node_type: str) -> str:
     found = _KIND.fullmatch(node_type)
     if found is None:
         raise PackDiscarded(f"expected the kind of an operator, found {node_type!r}")
-    return found["kind"]
+    return "Depthwise" if node_type.endswith(" DWConv") else found["kind"]
 
 
 def _pattern(operators: Operators, precision: str) -> str:

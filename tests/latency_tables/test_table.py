@@ -19,7 +19,7 @@ from latency_tables.errors import (
     TableNotFound,
 )
 from latency_tables.store import TableStore, write_whole
-from latency_tables.table import Calibration, LatencyTable, MeasuredNetwork, Row
+from latency_tables.table import Calibration, LatencyTable, MeasuredNetwork, PackCheck, Row
 from tests.latency_tables.conftest import CONDITION, OTHER_CONDITION, PROVENANCE, make_row
 
 HERE = Path("x.parquet")
@@ -55,7 +55,13 @@ tables = st.builds(
     networks=st.lists(networks, max_size=2),
     calibration=st.none() | st.builds(Calibration, latencies, st.floats(0, 1), st.integers(1, 9)),
     invalid=st.dictionaries(st.text(max_size=4), st.text(max_size=9), max_size=2),
-)
+    check=st.none()
+    | st.builds(
+        PackCheck,
+        latencies, st.integers(0, 60), st.integers(0, 60), st.floats(0, 1), st.integers(0, 9),
+        st.none() | st.floats(0, 1), st.just(0.05), st.integers(0, 9),
+    ),
+)  # fmt: skip
 
 
 @given(tables)
