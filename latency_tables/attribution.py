@@ -48,8 +48,10 @@ _KIND = re.compile(r"(?:Delegate/)?(?P<kind>[^(;]*[^(; ])(?: *\(.*)?", re.DOTALL
 
 def attribute_rows(
     layers: Sequence[Operators], profile: OpProfile, *, precision: str
-) -> tuple[float, ...]:
+) -> tuple[float | None, ...]:
     """Return the time of each layer of a pack, the sum of its rows, in nanoseconds.
+
+    None of a layer that is faster than the profiler's clock can tell.
 
     Args:
         layers: the TFLite operators of each layer, in the file's order.
@@ -61,7 +63,7 @@ def attribute_rows(
     _check_numbers(profile)
     inside = profile.rows[0].in_delegate
     kinds = "".join(f"{_kind(row.node_type)};" for row in profile.rows)
-    times_ns, at, row = [], 0, 0
+    times_ns, at, row = list[float | None](), 0, 0
     for number, operators in enumerate(layers):
         pattern = _pattern(operators, precision) if inside else _plain(operators)
         found = re.compile(pattern).match(kinds, at)
@@ -71,10 +73,7 @@ def attribute_rows(
                 f" {' '.join(kinds[at:].split(';')[: len(operators)]) or 'no more rows'}"
             )
         count = found[0].count(";")
-        time_ns = sum(part.mean_ns for part in profile.rows[row : row + count])
-        if time_ns <= 0:
-            raise PackDiscarded(f"expected a time of layer {number}, found rows of 0")
-        times_ns.append(time_ns)
+        times_ns.append(sum(part.mean_ns for part in profile.rows[row : row + count]) or None)
         at, row = found.end(), row + count
     if at < len(kinds):
         extra = kinds[at:].count(";")

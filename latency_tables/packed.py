@@ -125,12 +125,12 @@ def price_packs(
         visits: by sha256, those of packs among them.
     """
     packs = [model for model in models if model.role == "pack"]
-    packed, failed = _read_packs(packs, visits, clean.condition.precision)
+    packed, failed, too_fast = _read_packs(packs, visits, clean.condition.precision)
     clean_ns = {row["layer"]: row["hot_ms"] * 1e6 for row in clean.rows.to_pylist()}
     both = sorted(packed.keys() & clean_ns.keys())
     scale = median(clean_ns[key] / packed[key].value_ns for key in both) if both else None
     rows = {} if scale is None else _rows(packed, scale, plan)
-    invalid = dict(clean.invalid) | {
+    invalid = {**clean.invalid, **too_fast} | {
         key: failed[pack.label] for pack in packs if pack.label in failed for key in pack.layers
     }
     table = calibrate(
@@ -179,11 +179,12 @@ class _Packed:
 
 def _read_packs(
     packs: Iterable[Model], visits: Mapping[str, Sequence[Outcome]], precision: str
-) -> tuple[dict[str, _Packed], dict[str, str]]:
-    """Return the layers that profiles price, by key, and why packs give nothing, by their name."""
+) -> tuple[dict[str, _Packed], dict[str, str], dict[str, str]]:
+    """Return layers by key that profiles price, why packs by name and layers by key have none."""
     values: dict[str, list[float]] = {}
     last: dict[str, tuple[float, str]] = {}
     failed: dict[str, str] = {}
+    too_fast: dict[str, str] = {}
     for pack in packs:
         outcomes = sorted(visits.get(pack.sha256, ()), key=lambda outcome: outcome.started_unix_s)
         found = [outcome for outcome in outcomes if isinstance(outcome, PackVisit)]
@@ -197,9 +198,13 @@ def _read_packs(
             failed[pack.label] = f"{pack.label} was discarded: {error}"
             continue
         for key, time_ns in zip(pack.layers, times_ns, strict=True):
+            if time_ns is None:
+                too_fast[key] = "rejected: faster than the profiler's clock can tell"
+                continue
             values.setdefault(key, []).append(time_ns)
             last[key] = max(last.get(key, (0.0, "")), (found[-1].started_unix_s, pack.sha256))
-    return {key: _Packed(tuple(ns), *last[key]) for key, ns in values.items()}, failed
+    packed = {key: _Packed(tuple(ns), *last[key]) for key, ns in values.items()}
+    return packed, failed, too_fast
 
 
 def _rows(packed: Mapping[str, _Packed], scale: float, plan: PackedPlan) -> dict[str, Row]:
