@@ -61,13 +61,23 @@ def doctor(
 
     Exits with 0 when the device is ready, with 4 when it needs somebody.
     """
-    from device_agents.conditions.doctor import diagnose, install_on
+    from device_agents.address import LocalAddress, SshAddress
+    from device_agents.conditions.doctor import BOARD_FOLDER, diagnose, install_on
+    from device_agents.conditions.linux_checks import Wanted
+    from device_agents.conditions.settings import PHONE_HOME
 
     entry = one_device(device, devices_file)
     if install:
         runtime = install_on(entry.address, wheels=wheels, report=say)
         say(f"{entry.address}: {runtime}")
-    result = diagnose(entry.address, python=entry.python)
+    is_board = isinstance(entry.address, LocalAddress | SshAddress)
+    wanted = Wanted(
+        serial=entry.serial,
+        cores=entry.cores,
+        fixed_performance=entry.power_mode != "as-is",
+        ours=f"/{BOARD_FOLDER}/" if is_board else PHONE_HOME,
+    )
+    result = diagnose(entry.address, python=entry.python, wanted=wanted)
     marks = {"ok": "ok", "not_ok": "NOT OK", "unknown": "unknown"}
     width = max(len(check.name) for check in result.checks)
     lines = [
