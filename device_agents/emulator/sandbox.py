@@ -19,6 +19,7 @@ import posixpath
 import re
 import shutil
 import signal
+import threading
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -63,6 +64,7 @@ class Sandbox:
                 f"expected a folder without spaces or quotes for the phone's files, found {root}"
             )
         self._prefix = str(self.root).encode()
+        self._kernel_files = threading.Lock()
         for folder in (HOME, "/sdcard", "/system/bin", "/proc/self/masks"):
             self.host_path(folder).mkdir(parents=True, exist_ok=True)
         status = self.root / "proc/self/status"
@@ -155,13 +157,14 @@ class Sandbox:
         return sum(f.stat().st_size for place in places for f in place.rglob("*") if f.is_file())
 
     def write_kernel_files(self, files: Mapping[str, str]) -> None:
-        """Show these as /proc and /sys."""
-        for name, text in files.items():
-            path = self.root / name
-            path.parent.mkdir(parents=True, exist_ok=True)
-            part = path.with_name(f".{path.name}.part")
-            part.write_text(text)
-            part.replace(path)  # whoever reads meanwhile reads all of one or of the other
+        """Show these as /proc and /sys; who reads meanwhile reads the whole of old or new ones."""
+        with self._kernel_files:
+            for name, text in files.items():
+                path = self.root / name
+                path.parent.mkdir(parents=True, exist_ok=True)
+                part = path.with_name(f".{path.name}.part")
+                part.write_text(text)
+                part.replace(path)
 
     def environment(self) -> dict[str, str]:
         """Return the environment of a command."""
@@ -218,12 +221,12 @@ class OutwardStream:
 
     def feed(self, data: bytes) -> bytes:
         """Return what can be passed on; what may be the beginning of a path is held back."""
-        data = self._held + data
-        hold = next(
-            (n for n in range(len(self._prefix) - 1, 0, -1) if data.endswith(self._prefix[:n])), 0
-        )
-        self._held = data[len(data) - hold :]
-        return self._sandbox.outward(data[: len(data) - hold])
+        *whole, rest = (self._held + data).split(self._prefix)
+        sizes = range(min(len(rest), len(self._prefix) - 1), 0, -1)
+        hold = next((size for size in sizes if rest.endswith(self._prefix[:size])), 0)
+        self._held = rest[len(rest) - hold :]
+        pieces = (*whole, rest[: len(rest) - hold])
+        return b"/".join(self._sandbox.outward(piece) for piece in pieces)
 
     def flush(self) -> bytes:
         """Return what was held back."""
