@@ -86,7 +86,7 @@ class AdbTransport(ABC):
         """Whether a command runs there now."""
         try:
             return self.run(["true"], timeout_s=ALIVE_TIMEOUT_S).exit_code == 0
-        except TransportError:
+        except DeviceError:
             return False
 
     def reconnect(self, *, timeout_s: float = CONNECT_TIMEOUT_S) -> None:
@@ -119,10 +119,14 @@ class AdbTransport(ABC):
         """How many bytes of shell one service can be opened with."""
 
     def _connect_checked(self, deadline: Deadline) -> None:
-        self._connect(deadline)
-        if self._expected_serial is None:
-            return
-        found = self._run(["getprop", "ro.serialno"], deadline).text.strip()
+        try:
+            self._connect(deadline)
+            if self._expected_serial is None:
+                return
+            found = self._run(["getprop", "ro.serialno"], deadline).text.strip()
+        except CommandTimeout as late:
+            self.close()
+            raise ConnectionLost(f"{self._address} did not answer in time: {late}") from late
         if found != self._expected_serial:
             self.close()
             raise DeviceSwapped(

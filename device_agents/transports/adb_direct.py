@@ -19,6 +19,7 @@ from device_agents.address import AdbTcpAddress, AdbUsbAddress
 from device_agents.errors import (
     CommandTimeout,
     ConnectionLost,
+    DeviceMissing,
     NeedsHuman,
     TransportError,
     Unauthorized,
@@ -51,6 +52,7 @@ class AdbDirectTransport(AdbTransport):
 
     Args:
         key_file: the key to show, by default the user's; made if it is not there.
+        link: what bytes go over, by default what the address says.
         expected_serial: what ``ro.serialno`` must say.
     """
 
@@ -60,19 +62,19 @@ class AdbDirectTransport(AdbTransport):
         *,
         key_file: Path = KEY_FILE,
         expected_serial: str | None = None,
+        link: Link | None = None,
         connect_timeout_s: float = CONNECT_TIMEOUT_S,
     ) -> None:
         super().__init__(str(address), expected_serial)
-        self._link: Link = (
-            TcpLink(address) if isinstance(address, AdbTcpAddress) else UsbLink(address)
-        )
+        self._link = _link(address) if link is None else link
         self._key_file = key_file
         self._device: AdbDevice | None = None
+        self._was_late = False
         self._connect_checked(Deadline(connect_timeout_s))
 
     def close(self) -> None:
         """Hang up; again is harmless."""
-        self._device = None
+        self._device, self._was_late = None, False
         self._link.close()
 
     @property
@@ -81,6 +83,7 @@ class AdbDirectTransport(AdbTransport):
         return min(LONGEST_LINE, largest) - MARGIN_BYTES
 
     def _connect(self, deadline: Deadline) -> None:
+        self.close()
         key = load_key(self._key_file)
         device = AdbDevice(self._link)
         asked: list[object] = []
@@ -114,10 +117,18 @@ class AdbDirectTransport(AdbTransport):
         self._device = device
 
     def _open(self, service: str, deadline: Deadline) -> DirectStream:
+        if self._was_late:
+            self._connect_again(deadline)
         if self._device is None:
             raise ConnectionLost("not connected: reconnect first")
         self._link.deadline = deadline
         return DirectStream(self, self._device, service)
+
+    def _connect_again(self, deadline: Deadline) -> None:
+        try:
+            self._connect_checked(deadline)
+        except DeviceMissing as error:
+            raise ConnectionLost(f"{error}, then reconnect") from error
 
     def _run_line(self, line: str, stdin: bytes, deadline: Deadline) -> tuple[int, bytes, bytes]:
         nonce = secrets.token_hex(16)
@@ -133,14 +144,20 @@ class AdbDirectTransport(AdbTransport):
         return merged_shell.unwrap(bytes(output), nonce)
 
     def lose(self, error: Exception) -> TransportError:
-        """Return what a failure of the link means, and give up what is out of step now."""
+        """Return what a failure of the link means, which is out of step from now on.
+
+        Where the phone was only late, the next use connects anew.
+        """
         late = self._link.deadline.passed
         self.close()
-        if not late:
-            return ConnectionLost(f"the phone went away: {error}: reconnect")
-        with suppress(TransportError, NeedsHuman):
-            self._connect_checked(Deadline(CONNECT_TIMEOUT_S))
-        return CommandTimeout("it was late")
+        self._was_late = late
+        if late:
+            return CommandTimeout("it was late")
+        return ConnectionLost(f"the phone went away: {error}: reconnect")
+
+
+def _link(address: AdbTcpAddress | AdbUsbAddress) -> Link:
+    return TcpLink(address) if isinstance(address, AdbTcpAddress) else UsbLink(address)
 
 
 class DirectStream:

@@ -7,6 +7,7 @@ stream. Every read and write ends at ``deadline``, whatever adb-shell asks for.
 from __future__ import annotations
 
 import socket
+from collections.abc import Callable, Iterable
 
 from adb_shell.exceptions import UsbReadFailedError, UsbWriteFailedError
 from adb_shell.transport.base_transport import BaseTransport
@@ -84,11 +85,13 @@ class TcpLink(Link):
 
 
 class UsbLink(Link):
-    """A link to a phone on USB, by its serial, through libusb."""
+    """A link to a phone on USB, by its serial; ``phones`` says which there are."""
 
-    def __init__(self, address: AdbUsbAddress) -> None:
+    def __init__(
+        self, address: AdbUsbAddress, phones: Callable[[], Iterable[UsbPhone]] = usb_phones
+    ) -> None:
         super().__init__()
-        self._to = address
+        self._to, self._phones = address, phones
         self._phone: UsbPhone | None = None
 
     def connect(self, transport_timeout_s: float | None) -> None:
@@ -99,9 +102,7 @@ class UsbLink(Link):
             DeviceHeld: an adb server has claimed it.
             NeedsHuman: this user may not open it.
         """
-        import usb1
-
-        phones = list(usb_phones())
+        phones = list(self._phones())
         phone = next((p for p in phones if p.serial == self._to.serial), None)
         if phone is None:
             closed = sum(p.serial is None for p in phones)
@@ -109,6 +110,8 @@ class UsbLink(Link):
                 raise NeedsHuman(no_permission(f"{closed} phones on USB, maybe {self._to}"))
             there = ", ".join(str(p.serial) for p in phones) or "none"
             raise DeviceMissing(f"expected {self._to} on USB, found: {there}: plug it in")
+        import usb1
+
         try:
             phone.link.connect(self._left_s)
         except usb1.USBErrorBusy as error:

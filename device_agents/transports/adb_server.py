@@ -19,7 +19,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 
-from adbutils import AdbConnection, AdbError
+from adbutils import AdbConnection, AdbError, AdbTimeout
 
 from device_agents.address import AdbAddress
 from device_agents.errors import (
@@ -95,7 +95,8 @@ class AdbServer:
 
         Raises:
             DeviceMissing: no server runs.
-            ConnectionLost: it refused, or did not answer in time.
+            ConnectionLost: it refused.
+            CommandTimeout: it did not answer in time.
         """
         connection = self.connect(deadline, question)
         try:
@@ -111,7 +112,8 @@ class AdbServer:
 
         Raises:
             DeviceMissing: no server runs.
-            ConnectionLost: it refused, or did not answer in time.
+            ConnectionLost: it refused.
+            CommandTimeout: it did not answer in time.
         """
         try:
             connection = _Connection(self.host, self.port)
@@ -125,7 +127,7 @@ class AdbServer:
                 connection.conn.settimeout(deadline.left_s or INSTANT_S)
                 connection.send_command(request)
                 connection.check_okay()
-        except TimeoutError as error:
+        except (AdbTimeout, TimeoutError) as error:
             connection.conn.close()
             raise CommandTimeout("the adb server did not answer in time") from error
         except (AdbError, OSError) as error:
@@ -215,7 +217,7 @@ class AdbServerTransport(AdbTransport):
             mine = [phone for phone in phones if phone.serial == self._serial]
         if len(mine) == 1:
             return mine[0]
-        there = ", ".join(sorted(phone.serial for phone in phones)) or "none"
+        there = ", ".join(f"{phone.serial} ({phone.state})" for phone in phones) or "none"
         raise DeviceMissing(
             f"expected one phone {self._serial} at the adb server {self._server.host}:"
             f"{self._server.port}, found {len(mine)}; those that are there: {there}"
@@ -225,7 +227,11 @@ class AdbServerTransport(AdbTransport):
         if self._transport_id is None:
             raise ConnectionLost("not connected: reconnect first")
         requests = (f"host:transport-id:{self._transport_id}", service)
-        return SocketStream(self._server.connect(deadline, *requests).conn, deadline)
+        try:
+            connection = self._server.connect(deadline, *requests)
+        except DeviceMissing as error:
+            raise ConnectionLost(f"{error}, then reconnect") from error
+        return SocketStream(connection.conn, deadline)
 
     def _run_line(self, line: str, stdin: bytes, deadline: Deadline) -> tuple[int, bytes, bytes]:
         stream = self._open(f"shell,v2,raw:{line}", deadline)

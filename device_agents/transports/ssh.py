@@ -17,6 +17,7 @@ from device_agents.address import SSH_PORT, SshAddress
 from device_agents.errors import (
     CommandTimeout,
     ConnectionLost,
+    DeviceError,
     DeviceMissing,
     DeviceSwapped,
     PullFailed,
@@ -95,7 +96,7 @@ class SshTransport:
         """Whether a command runs there now."""
         try:
             return self.run(["true"], timeout_s=ALIVE_TIMEOUT_S).exit_code == 0
-        except (CommandTimeout, ConnectionLost):
+        except DeviceError:
             return False
 
     def reconnect(self, *, timeout_s: float = CONNECT_TIMEOUT_S) -> None:
