@@ -13,6 +13,7 @@ import queue
 import threading
 from collections import deque
 from collections.abc import Generator, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from device_agents.errors import DeviceError
@@ -23,9 +24,7 @@ from device_agents.measurement import (
     ModelFile,
     Outcome,
     Plan,
-    Visit,
 )
-from device_agents.processes import ProcessVisit
 from latency_tables.floors import is_enough, measured, plan_of
 
 BATCH = 40  # models of one job: many for one push, few for one loss
@@ -101,13 +100,23 @@ def _alone(
     seed: int,
 ) -> Iterator[tuple[Agent, Outcome]]:
     open_files = [f for f in files if f.role != "pack" or not _enough(f, done, condition, plan)]
-    visits = agent.measure(open_files, plan, done=_clean(open_files, done), seed=seed)
-    try:
-        for outcome in visits:
+    with measuring(agent, open_files, plan, done=done, seed=seed) as outcomes:
+        for outcome in outcomes:
             yield agent, outcome
-    finally:  # the agent is told at once that nobody waits for more
-        if isinstance(visits, Generator):
-            visits.close()
+
+
+@contextmanager
+def measuring(
+    agent: Agent, files: Sequence[ModelFile], plan: Plan, *, done: Outcomes, seed: int
+) -> Iterator[Iterator[Outcome]]:
+    """Have files measured; at the end the agent is told at once that nobody waits for more."""
+    clean = {file.sha256: measured(done.get(file.sha256, ())) for file in files}
+    outcomes = agent.measure(files, plan, done=clean, seed=seed)
+    try:
+        yield outcomes
+    finally:
+        if isinstance(outcomes, Generator):
+            outcomes.close()
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,18 +202,14 @@ class _Work:
     def _measure(self, agent: Agent, batch: Sequence[ModelFile]) -> None:
         files = list({file.sha256: file for file in [*self._anchors, *batch]}.values())
         with self._changed:
-            done = _clean(files, self._outcomes)
-        visits = agent.measure(files, self._plan, done=done, seed=self._seed)
-        try:
-            for outcome in visits:
+            done = {file.sha256: [*self._outcomes.get(file.sha256, ())] for file in files}
+        with measuring(agent, files, self._plan, done=done, seed=self._seed) as outcomes:
+            for outcome in outcomes:
                 event = _Event(agent, outcome=outcome)
                 self._events.put(event)
                 event.taken.wait()
                 if self._stopping:
                     raise _Stopped
-        finally:
-            if isinstance(visits, Generator):
-                visits.close()
 
     def _take(self) -> list[ModelFile]:
         """Return the next batch, waiting for one while another device may give some back."""
@@ -238,7 +243,3 @@ class _Work:
 
 def _enough(file: ModelFile, done: Outcomes, condition: Condition, plan: Plan) -> bool:
     return is_enough(done.get(file.sha256, ()), condition, plan_of(plan, file.role))
-
-
-def _clean(files: Sequence[ModelFile], done: Outcomes) -> dict[str, list[Visit | ProcessVisit]]:
-    return {file.sha256: measured(done.get(file.sha256, ())) for file in files}

@@ -10,7 +10,7 @@ from __future__ import annotations
 import tempfile
 import threading
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -71,15 +71,21 @@ def profile_fleet(
         anchors = choose_anchors(models)
         members, drained = _join(agents, anchors, request, plan)
     groups = _group(members, anchors, store, name, plan)
+
+    def profile(directory: TableDirectory, group: Sequence[_Member]) -> ProfileResult:
+        fleet = Fleet(*(member.agent for member in group))
+        given = {member.agent.address: member.outcomes for member in group}
+        return profile_group(fleet, layers, directory, request, report.part(), given)
+
+    if len(groups) == 1:
+        return FleetResult((profile(*groups[0]),), drained)
     with ThreadPoolExecutor(len(groups)) as threads:
-        running = [
-            threads.submit(
-                profile_group, Fleet(*(member.agent for member in group)), layers, directory,
-                request, report.part(),
-                {member.agent.address: member.outcomes for member in group},
-            )
-            for directory, group in groups
-        ]  # fmt: skip
+        running = [threads.submit(profile, *group) for group in groups]
+        try:
+            wait(running)
+        except BaseException:  # such as Ctrl-C: every group ends with its next visit
+            report.stop()
+            raise
     return FleetResult(tuple(table.result() for table in running), drained)
 
 
@@ -153,13 +159,21 @@ class _Together:
     def __init__(self, report: Progress) -> None:
         self._report, self._lock = report, threading.Lock()
         self._parts: list[tuple[int, int]] = []
+        self._stopping = False
+
+    def stop(self) -> None:
+        """End every thread the next time that it reports."""
+        self._stopping = True
 
     def part(self) -> Progress:
         """Return the progress of one thread."""
-        number = len(self._parts)
-        self._parts.append((0, 0))
+        with self._lock:
+            number = len(self._parts)
+            self._parts.append((0, 0))
 
         def report(done: int, total: int, text: str) -> None:
+            if self._stopping:
+                raise KeyboardInterrupt
             with self._lock:
                 self._parts[number] = (done, total)
                 done, total = (sum(column) for column in zip(*self._parts, strict=True))

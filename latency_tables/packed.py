@@ -150,7 +150,8 @@ def price_packs(
     check = PackCheck(
         scale=scale,
         layers=len(both),
-        wanted=min(plan.clean_layers, len({key for pack in packs for key in pack.layers})),
+        wanted=min(plan.clean_layers, len({key for pack in packs for key in pack.layers}))
+        - len(clean.invalid),
         layer_error=median(errors),
         networks=len(network_errors),
         network_error=median(network_errors) if network_errors else None,

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from itertools import takewhile
 
 from device_agents.errors import DeviceError
 from device_agents.measurement import Agent, Condition, ModelFile, Outcome, Plan
 from latency_tables.anchors import AGREE, Floors, anchor_floors, differ
 from latency_tables.errors import SpecimenDiffers
-from latency_tables.fleet import Fleet
+from latency_tables.fleet import Fleet, measuring
 from latency_tables.journal import Journal
 
 Given = Mapping[str, Sequence[Outcome]]
@@ -21,14 +23,23 @@ def measure_anchors(
 ) -> list[list[Outcome] | DeviceError]:
     """Return what each device, all at once, made of the anchors, or why it could not."""
 
+    stopping = threading.Event()
+
     def measure(agent: Agent) -> list[Outcome] | DeviceError:
         try:
-            return list(agent.measure(anchors, plan, seed=seed))
+            with measuring(agent, anchors, plan, done={}, seed=seed) as outcomes:
+                return list(takewhile(lambda _: not stopping.is_set(), outcomes))
         except DeviceError as error:
             return error
 
+    if not agents:
+        return []
     with ThreadPoolExecutor(len(agents)) as threads:
-        return list(threads.map(measure, agents))
+        try:
+            return list(threads.map(measure, agents))
+        except BaseException:  # such as Ctrl-C: every device ends with its next outcome
+            stopping.set()
+            raise
 
 
 def by_model(outcomes: Iterable[Outcome]) -> dict[str, list[Outcome]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
@@ -125,6 +126,24 @@ def test_an_updated_fleet_leaves_the_table_untouched(tmp_path: Path) -> None:
         run(store, *(SimulatedPhone(f"S{n}", os_build="build-2") for n in range(2)))
     assert store.file("t").read_bytes() == before
     assert store.names() == ("t",)
+
+
+def test_ctrl_c_ends_every_group_and_what_was_measured_goes_on(tmp_path: Path) -> None:
+    store = TableStore(tmp_path)
+    phones = [SimulatedPhone("S0"), slower(1.1, "S1")]
+    seen = list[int]()
+
+    def interrupt(done: int, total: int, text: str) -> None:
+        seen.append(done)
+        if text.startswith("measured") and len(seen) > 50:
+            signal.raise_signal(signal.SIGINT)
+
+    with pytest.raises(KeyboardInterrupt):
+        profile_fleet(phones, LAYERS, store, "t", REQUEST, progress=interrupt)
+    assert len(run(store, *phones).tables) == 2
+    for name in ("t", "t-S1"):
+        counts, _ = work_of(store.directory(name))
+        assert sum(counts.values()) >= 50
 
 
 def test_this_machine_twice_is_a_fleet(tmp_path: Path) -> None:
