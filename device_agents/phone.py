@@ -151,7 +151,7 @@ class PhoneAgent:
         yield from bad
         protocol = Protocol(
             good, asked, done=done or {}, order=random.Random(seed), limits=self._limits,
-            clock=self._patience.clock, wanted=self._wanted(good),
+            clock=self._patience.clock,
         )  # fmt: skip
         if not protocol.pending:
             return
@@ -171,7 +171,7 @@ class PhoneAgent:
             token=self._token,
         )
         try:
-            yield from session.carry_out(protocol.run())
+            yield from session.carry_out(protocol.run(self._wanted(good)))
         finally:
             session.leave()
 

@@ -31,8 +31,10 @@ Kind = Literal["clean", "pack"]
 
 _MODEL = "@MODEL@"  # safe in a shell, and in no path of ours
 _PROFILE = "profile"
-_KILLED = (124, 137, 143)  # by a timeout: as timeout says it, or as the signal does
+_TIMED_OUT = (124, 143)  # as timeout says it, or as an older one's signal does
+_KILLED = 137  # by timeout, or by the system, which wants memory
 _CANNOT_RUN = (126, 127)
+KILL_AFTER_S = 5  # a tool that hangs may not listen to a kinder signal
 
 _LOOP = """\
 N={nonce}
@@ -103,9 +105,9 @@ def format_script(call: ToolCall, nonce: str) -> str:
     cases = []
     for kind in call.kinds:
         words = shlex.join(call.argv(kind, _MODEL)).replace(_MODEL, "$model")
-        # By signal 9: a tool that hangs may not listen to another
         clean = f"rm -f {_PROFILE}; " if kind == "pack" else ""
-        run = f"{clean}timeout -s 9 {call.plan.deadline_s:g} taskset {call.mask} {words}"
+        limit = f"timeout -k {KILL_AFTER_S} {call.plan.deadline_s:g}"
+        run = f"{clean}{limit} taskset {call.mask} {words}"
         cases.append(f"{kind}) {run} >o 2>e </dev/null ;;")
     pause = f"sleep {call.plan.pause_s:g}" if call.plan.pause_s > 0 else ":"
     return _LOOP.format(nonce=nonce, profile=_PROFILE, cases="\n".join(cases), pause=pause)
@@ -193,6 +195,7 @@ class JobOutput:
         except RunRejected as rejected:
             if code in _CANNOT_RUN:
                 raise BinaryRefused(f"{self._call.binary}: {rejected.reason}") from rejected
-            late = code in _KILLED and took_s >= 0.9 * self._call.plan.deadline_s
+            late = code == _KILLED and took_s >= self._call.plan.deadline_s
+            late = late or code in _TIMED_OUT
             reason: LossReason = "hung" if late else "crashed" if code >= 124 else "rejected"
             return FailedVisit(sha256, started_unix_s, reason, rejected.reason, raw, origin)

@@ -133,7 +133,6 @@ class Protocol:
         done: Mapping[str, Sequence[object]],
         order: random.Random,
         clock: Callable[[], float],
-        wanted: Wanted,
         limits: Limits = LIMITS,
     ) -> None:
         """Prepare.
@@ -142,10 +141,9 @@ class Protocol:
             models: each once; those of the role ``anchor`` are watched for drift.
             done: earlier visits by sha256, which count.
             clock: seconds, of any zero.
-            wanted: what the device is checked for.
         """
         self._plan, self._order, self._clock = plan, order, clock
-        self._wanted, self._limits = wanted, limits
+        self._wanted, self._limits = Wanted(), limits
         self._models = {model.sha256: model for model in models}
         self._visits: dict[str, list[object]] = {s: list(done.get(s, ())) for s in self._models}
         self._losses = dict.fromkeys(self._models, 0)
@@ -159,12 +157,16 @@ class Protocol:
         """The models that need more visits."""
         return tuple(model for model in self._models.values() if self._need(model))
 
-    def run(self) -> Steps:
+    def run(self, wanted: Wanted) -> Steps:
         """Yield steps and outcomes until every model has enough.
+
+        Args:
+            wanted: what the device is checked for.
 
         Raises:
             DeviceUnusable: a check says no, or the device does not keep still.
         """
+        self._wanted = wanted
         yield Lease()
         jobs = yield Recover()
         assert isinstance(jobs, tuple)
@@ -247,7 +249,9 @@ class Protocol:
             batch = [model for model, need in needs.items() if need > number]
             visits += self._shuffled(batch)
         span_s = self._limits.anchor_every_s
-        size = max(1, min(self._limits.anchor_every_jobs, int(span_s / self._plan.visit_s)))
+        size = max(
+            1, min(self._limits.anchor_every_jobs, int(span_s / max(1.0, self._plan.visit_s)))
+        )
         spans = [visits[i : i + size] for i in range(0, len(visits), size)] or [[]]
         slots: list[Slot] = [None, *self._shuffled(anchors * runs)]
         for span in spans[:-1]:

@@ -22,7 +22,8 @@ from device_agents.transports.transport import Transport
 PLAN = ProcessPlan(
     min_processes=2, max_processes=2, runs=5, min_s=0.0, warmup_runs=1, warmup_s=0.005, pause_s=0.0
 )
-HURRIED = replace(LIMITS, cool_downs_s=(0.05, 0.05), thermal_poll_s=0.05)
+ONCE = replace(PLAN, min_processes=1, max_processes=1)
+HURRIED = replace(LIMITS, cool_downs_s=(0.05, 0.05), thermal_poll_s=0.05, anchor_every_jobs=6)
 IMPATIENT = Patience(deadline_s=20.0, first_pause_s=0.05, longest_pause_s=0.2)
 
 

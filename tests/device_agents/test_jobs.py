@@ -3,6 +3,7 @@ from __future__ import annotations
 import subprocess
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -223,7 +224,8 @@ def test_a_lost_device_is_tried_less_and_less_often() -> None:
     patience = Patience(100, 1, 4, clock=lambda: fake.now_s, sleep=fake.sleep)
     away = Away(4, DeviceMissing)
     returned: list[bool] = []
-    persist(away, lambda: away.run(["true"]), patience, on_return=lambda: returned.append(True))
+    run = partial(away.run, ["true"])
+    persist(away, run, patience, on_return=lambda: returned.append(True))
     assert fake.pauses == [1, 2, 4, 4, 4]
     assert returned == [True]
 
