@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 from device_agents import machine
-from device_agents.address import Address, LocalAddress, SshAddress, parse_address
+from device_agents.address import LocalAddress, SshAddress, parse_address
 from device_agents.board import BoardAgent
 from device_agents.conditions.cores import AUTO, parse_mask
 from device_agents.conditions.limits import LIMITS, Limits
@@ -19,6 +19,7 @@ from device_agents.phone import PhoneAgent, PowerMode
 from device_agents.tools.binaries import Binary, local_binary
 from device_agents.tools.command import Delegate
 from device_agents.transports.opening import open_transport
+from device_agents.transports.scanning import scan_phones
 
 
 def _default_state_folder() -> Path:
@@ -68,18 +69,17 @@ def find_devices(configured: Iterable[DeviceEntry] = ()) -> tuple[FoundDevice, .
     except DeviceUnusable as error:
         state = str(error)
     found = [FoundDevice("local", "local", machine.device_model(), state)]
+    found += [
+        FoundDevice(phone.address, phone.address.partition(":")[0], phone.model, phone.state)
+        for phone in scan_phones()
+    ]
     reached = {device.address for device in found}
     found += [
-        FoundDevice(str(entry.address), kind_of(entry.address), entry.name, "configured")
+        FoundDevice(address, address.partition(":")[0], entry.name, "configured")
         for entry in configured
-        if str(entry.address) not in reached
+        if (address := str(entry.address)) not in reached
     ]
     return tuple(found)
-
-
-def kind_of(address: Address) -> str:
-    """Return the word before the first colon of an address."""
-    return str(address).partition(":")[0]
 
 
 def open_agent(

@@ -38,7 +38,9 @@ def devices(devices_file: DevicesFile = None, as_json: Json = False) -> None:
         dataclasses.asdict(device) for device in find_devices(known_devices(devices_file).values())
     ]
     rows = [list(device.values()) for device in found]
-    emit({"devices": found}, columns(list(found[0]), rows), as_json=as_json)
+    header = list(found[0])
+    text = columns(header, rows, text_columns=len(header))
+    emit({"devices": found}, text, as_json=as_json)
 
 
 @app.command(
