@@ -22,7 +22,7 @@ from typing import Any, NoReturn
 
 from device_agents.emulator import result_file, tool_flags
 from device_agents.emulator.profile_report import report
-from device_agents.emulator.programs import MASK_VARIABLE, PHONE_VARIABLE
+from device_agents.emulator.programs import EXECUTED_VARIABLE, MASK_VARIABLE, PHONE_VARIABLE
 from device_agents.emulator.statistics_line import (
     deviation,
     mean,
@@ -30,7 +30,7 @@ from device_agents.emulator.statistics_line import (
     statistic_with_percentiles,
 )
 from device_agents.emulator.tool_flags import Flags, Unparsable, parse_flags
-from device_agents.emulator.tool_model import LoadedModel, Loader
+from device_agents.emulator.tool_model import LoadedModel, Loader, load_runtime
 from device_agents.emulator.tool_output import Failed, inform, say, write
 
 NAME = "benchmark_model"
@@ -88,7 +88,8 @@ class Tool:
         timed = self._phase("num_runs", "min_secs", model.invoke, model.note_run)
         inform(
             f"Inference timings in us: Init: {model.init_us}, "
-            f"First inference: {warmup.runs_us[0]}, Warmup (avg): {mean(warmup.runs_us):g}, Inference (avg): {mean(timed.runs_us):g}",
+            f"First inference: {warmup.runs_us[0]}, "
+            f"Warmup (avg): {mean(warmup.runs_us):g}, Inference (avg): {mean(timed.runs_us):g}",
             _NOTE,
             f"Memory footprint delta from the start of the tool (MB): "
             f"init={(init_kb - self._memory_kb) / 1024:g} "
@@ -265,7 +266,9 @@ def main() -> NoReturn:
     port, path, *arguments = sys.argv[1:]
     Path("/proc/self/comm").write_text(NAME)
     mask = os.environ.get(MASK_VARIABLE, "")
-    orders = ask_phone(int(port), [str(os.getpid()), mask, *arguments])
+    load_runtime()
+    executed_unix_s = os.environ.get(EXECUTED_VARIABLE, "")
+    orders = ask_phone(int(port), [str(os.getpid()), mask, executed_unix_s, *arguments])
     obey(orders["fault"], path)
     inform("STARTING!")
     try:

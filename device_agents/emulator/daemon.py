@@ -55,6 +55,7 @@ class Stream:
         self._unread = b""
         self._acknowledged = threading.Semaphore(0)
         self._writing = threading.Lock()
+        self._ending = threading.Lock()
         self.closed = threading.Event()
 
     def accept(self) -> None:
@@ -109,9 +110,8 @@ class Stream:
                     raise StreamClosed
 
     def close(self) -> None:
-        """Tell the other side that this is all; again is harmless."""
-        if not self.closed.is_set():
-            self.end()
+        """Tell the other side that this is all, or that its end was heard; again is harmless."""
+        if self.end():
             self._connection.send(wire.CLOSE, self.local, self.remote)
 
     def take(self, data: bytes) -> None:
@@ -122,11 +122,15 @@ class Stream:
         """Let the next payload go."""
         self._acknowledged.release()
 
-    def end(self) -> None:
-        """Wake up whoever waits: nothing more will come."""
-        self.closed.set()
+    def end(self) -> bool:
+        """Wake up whoever waits: nothing more will come; return whether this is news."""
+        with self._ending:
+            if self.closed.is_set():
+                return False
+            self.closed.set()
         self._incoming.put(None)
         self._acknowledged.release()
+        return True
 
 
 @dataclass(slots=True)
@@ -315,7 +319,7 @@ class Connection:
                 stream.take(payload)
             case wire.CLOSE:
                 del self._streams[header.arg1]
-                stream.end()
+                stream.close()
 
     def _in_thread(self, work: Callable[..., None], *arguments: object) -> None:
         threading.Thread(target=work, args=arguments, daemon=True).start()

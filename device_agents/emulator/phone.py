@@ -25,6 +25,7 @@ from device_agents.emulator.commands import Answer
 from device_agents.emulator.daemon import Connection, Stream
 from device_agents.emulator.faults import Fault, Faults
 from device_agents.emulator.profiles import PIXEL_4, PROFILES, Profile
+from device_agents.emulator.runs import RunLog
 from device_agents.emulator.sandbox import Sandbox
 from device_agents.emulator.shell import ShellService
 from device_agents.emulator.state import State, kernel_files
@@ -70,6 +71,7 @@ class EmulatedPhone:
         self.profile = PROFILES[profile] if isinstance(profile, str) else profile
         self.state = State(self.profile, serial)
         self.faults = Faults(tuple(faults))
+        self.runs = RunLog()
         self._own_root = root is None
         self._root = Path(tempfile.mkdtemp(prefix="phone-")) if root is None else root
         self._wanted_port, self._boot_s, self._auth = port, boot_s, auth
@@ -292,7 +294,8 @@ class EmulatedPhone:
             self.refresh()
 
     def _on_run(self, arguments: Sequence[str]) -> Answer:
-        """Answer the timing tool's stand-in, which begins: pid, mask, flags."""
+        """Answer the timing tool's stand-in, which has loaded: pid, mask, time of start, flags."""
+        self.runs.begin(int(arguments[0]), float(arguments[2]))
         faults = self.faults.happen("run")
         with self._lock:
             connections = tuple(self._connections)

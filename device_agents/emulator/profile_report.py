@@ -5,7 +5,8 @@ In the pseudo-CSV commas of a name are tabs and those of a node type stay, as in
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from device_agents.emulator.profiled_model import OperatorTime
@@ -35,9 +36,14 @@ class Row:
 
 
 class Rows:
-    """The rows of many runs, in order of execution."""
+    """The rows of many runs, in order of execution.
 
-    def __init__(self) -> None:
+    ``outputs`` are the names of what the graph's nodes write, by which the tool calls those
+    that no delegate took.
+    """
+
+    def __init__(self, outputs: Mapping[int, Sequence[str]]) -> None:
+        self._outputs = outputs
         self._rows: dict[tuple[str, int, bool], Row] = {}
         self._totals_us: list[int] = []
 
@@ -47,8 +53,9 @@ class Rows:
         for operator in operators:
             key = (operator.tag, operator.index, operator.in_delegate)
             if key not in self._rows:
-                inside = "Delegate/" if operator.in_delegate else ""
-                name = f"{inside}{operator.tag}:{operator.index}"
+                outputs = ", ".join(self._outputs.get(operator.index, ()))
+                what = f"Delegate/{operator.tag}" if operator.in_delegate else f"[{outputs}]"
+                name = f"{what}:{operator.index}"
                 self._rows[key] = Row(operator.tag, name)
             self._rows[key].runs_us.append(operator.elapsed_us)
             total_us += operator.elapsed_us
@@ -127,22 +134,31 @@ class _Style:
 
 
 def _percent(part: float, whole: float) -> float:
-    # 0 / 0 in the tool, which prints it as -nan%
-    return 100 * part / whole if whole else -float("nan")
+    return 100 * part / whole if whole else math.nan
+
+
+def _show(percent: float, form: str) -> str:
+    """Of no time at all the tool makes 0 / 0, and prints it."""
+    return f"{'-nan' if math.isnan(percent) else format(percent, form):>{_width(form)}}%"
+
+
+def _width(form: str) -> str:
+    return form.partition(".")[0] if "." in form else ""
 
 
 def _csv_row(row: Row, percent: float, sum_percent: float) -> str:
     name = row.name.replace(",", "\t")
     return (
-        f"{row.node_type}, {row.first_ms:g}, {row.mean_ms:g}, {percent:g}%, {sum_percent:g}%, "
+        f"{row.node_type}, {row.first_ms:g}, {row.mean_ms:g}, {_show(percent, 'g')}, "
+        f"{_show(sum_percent, 'g')}, "
         f"{row.memory_kb}, 1, {name}"
     )
 
 
 def _text_row(row: Row, percent: float, sum_percent: float) -> str:
     return (
-        f"\t{row.node_type:>40}\t{row.first_ms:9.3f}\t{row.mean_ms:9.3f}\t{percent:7.3f}%"
-        f"\t{sum_percent:7.3f}%\t{row.memory_kb:10.3f}\t{1:9}\t{row.name}"
+        f"\t{row.node_type:>40}\t{row.first_ms:9.3f}\t{row.mean_ms:9.3f}\t{_show(percent, '7.3f')}"
+        f"\t{_show(sum_percent, '7.3f')}\t{row.memory_kb:10.3f}\t{1:9}\t{row.name}"
     )
 
 
@@ -151,7 +167,8 @@ _CSV = _Style(
     _csv_row,
     "node type, count, avg_ms, avg %, cdf %, mem KB, times called",
     lambda kind, count, mean_ms, percent, sum_percent, kb: (
-        f"{kind}, {count}, {mean_ms:g}, {percent:g}%, {sum_percent:g}%, {kb}, {count}"
+        f"{kind}, {count}, {mean_ms:g}, {_show(percent, 'g')}, {_show(sum_percent, 'g')}, "
+        f"{kb}, {count}"
     ),
 )
 _TEXT = _Style(
@@ -161,7 +178,8 @@ _TEXT = _Style(
     f"\t{'[Node type]':>40}\t  [count]\t  [avg ms]\t    [avg %]\t    [cdf %]\t  [mem KB]"
     "\t[times called]",
     lambda kind, count, mean_ms, percent, sum_percent, kb: (
-        f"\t{kind:>40}\t{count:9}\t{mean_ms:10.3f}\t{percent:10.3f}%\t{sum_percent:10.3f}%"
+        f"\t{kind:>40}\t{count:9}\t{mean_ms:10.3f}\t{_show(percent, '10.3f')}"
+        f"\t{_show(sum_percent, '10.3f')}"
         f"\t{kb:10.3f}\t{count:9}"
     ),
 )

@@ -17,6 +17,7 @@ from device_agents.emulator.commands import COMMANDS
 
 PHONE_VARIABLE = "HILNAS_EMULATED_PHONE"
 MASK_VARIABLE = "HILNAS_EMULATED_MASK"
+EXECUTED_VARIABLE = "HILNAS_EMULATED_EXECUTED"
 # An inherited descriptor that makes /proc/self/status each process's own
 STATUS_FD = 198
 CLIENT = "app_process"
@@ -74,12 +75,13 @@ if [ "$code" = 0 ]; then printf %s "$text"; else printf %s "$text" >&2; fi
 exit "$code"
 """
 _LINKER = """\
-#!/bin/sh
+#!/bin/bash
+export {executed_variable}=${{EPOCHREALTIME/,/.}}
 abi=$1 path=$2
+case $abi in *64*) bits=64 ;; *) bits=32 ;; esac
 case ",{abis}," in
 *",$abi,"*) ;;
-*64*) echo "$path: not executable: 64-bit ELF file" >&2; exit 126 ;;
-*) echo "$path: not executable: 32-bit ELF file" >&2; exit 126 ;;
+*) echo "$path: not executable: $bits-bit ELF file" >&2; exit 126 ;;
 esac
 shift 2
 PYTHONPATH={source} exec {python} -m device_agents.emulator.benchmark_model {port} "$path" "$@"
@@ -103,6 +105,7 @@ def scripts(root: Path, port: int, abis: tuple[str, ...]) -> Mapping[str, str]:
         "linker64": _LINKER.format(
             abis=",".join(abis),
             port=port,
+            executed_variable=EXECUTED_VARIABLE,
             source=shlex.quote(str(Path(device_agents.__file__).parents[1])),
             python=shlex.quote(sys.executable),
         ),

@@ -65,6 +65,7 @@ class Sandbox:
             )
         self._prefix = str(self.root).encode()
         self._kernel_files = threading.Lock()
+        self._written: dict[str, str] = {}
         for folder in (HOME, "/sdcard", "/system/bin", "/proc/self/masks"):
             self.host_path(folder).mkdir(parents=True, exist_ok=True)
         status = self.root / "proc/self/status"
@@ -160,11 +161,14 @@ class Sandbox:
         """Show these as /proc and /sys; who reads meanwhile reads the whole of old or new ones."""
         with self._kernel_files:
             for name, text in files.items():
+                if self._written.get(name) == text:
+                    continue
                 path = self.root / name
                 path.parent.mkdir(parents=True, exist_ok=True)
                 part = path.with_name(f".{path.name}.part")
                 part.write_text(text)
                 part.replace(path)
+                self._written[name] = text
 
     def environment(self) -> dict[str, str]:
         """Return the environment of a command."""

@@ -109,12 +109,19 @@ class ShellService:
                 text = data if b"\0" in data else self._sandbox.inward(data)
                 process.stdin.write(text)
                 process.stdin.flush()
-        except StreamClosed:
-            _hang_up(process.pid)
-        except OSError:
-            pass  # the command does not want more
+        except (StreamClosed, OSError):
+            pass  # gone, or the command does not want more
         with contextlib.suppress(OSError):  # nor may it want what was still on its way
             process.stdin.close()
+        self._outwatch(process)
+
+    def _outwatch(self, process: subprocess.Popen[bytes]) -> None:
+        """Wait for the end of the stream, which may come before that of the command."""
+        with contextlib.suppress(StreamClosed):
+            while True:
+                self._stream.read_some()
+        if process.returncode is None:
+            _hang_up(process.pid)
 
     def _read_input(self) -> bytes | None:
         if not self._packets:

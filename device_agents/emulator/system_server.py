@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import socket
 import socketserver
+import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -55,6 +56,11 @@ class SystemServer(socketserver.ThreadingTCPServer):
     def port(self) -> int:
         """The loopback port."""
         return int(self.server_address[1])
+
+    def handle_error(self, request: object, client_address: object) -> None:
+        """Say nothing of programs that were killed before they had their answer."""
+        if not isinstance(sys.exception(), OSError):
+            super().handle_error(request, client_address)  # type: ignore[arg-type]
 
     def answer(self, folder: str, name: str, arguments: Sequence[str]) -> Answer:
         """Return what a program started in ``folder`` prints."""

@@ -33,14 +33,18 @@ class LoadedModel:
     note_run: Callable[[], None] = lambda: None
 
 
+def load_runtime() -> tuple[Any, Any]:
+    """Return LiteRT and numpy, which take longer to import than all the rest."""
+    return importlib.import_module("ai_edge_litert.interpreter"), importlib.import_module("numpy")
+
+
 class Loader:
     """Loads one model as the tool does; made before memory and time are looked at."""
 
     def __init__(self, flags: Flags, *, no_delegate: bool) -> None:
         """``no_delegate``: XNNPACK does not come up, whatever the flags say."""
         self._flags, self._no_delegate = flags, no_delegate
-        self._litert = importlib.import_module("ai_edge_litert.interpreter")
-        self._numpy = importlib.import_module("numpy")
+        self._litert, self._numpy = load_runtime()
 
     def load(self, path: Path, name: str) -> LoadedModel:
         """Return the model in this file, which the flags call by ``name``.
@@ -98,16 +102,16 @@ class Loader:
             model = ProfiledModel(path)
             compiled_us = _since_us(started_ns)
             model.invoke()
-            operators = Rows()
+            with quiet():
+                interpreter = self._interpreter(path, with_delegate=True)
+                interpreter.allocate_tensors()
         except (ProfilerUnusable, RuntimeError) as error:
             raise Failed(f"This stand-in cannot profile the model: {error}") from error
         write(f"INFO: {_XNNPACK}\n", stream=2)
         self._report_gpu()
         if self._flags.given.get("use_xnnpack"):
-            with quiet():
-                interpreter = self._interpreter(path, with_delegate=True)
-                interpreter.allocate_tensors()
             self._report_delegation(interpreter)
+        operators = Rows(_output_names(interpreter))
         init_us = _since_us(started_ns)
         rows = (
             Row("ModifyGraphWithDelegate", "ModifyGraphWithDelegate/0", [compiled_us]),
@@ -162,6 +166,14 @@ class Loader:
 
 def _since_us(started_ns: int) -> int:
     return (time.perf_counter_ns() - started_ns) // 1000
+
+
+def _output_names(interpreter: Any) -> dict[int, list[str]]:
+    names = {tensor["index"]: tensor["name"] for tensor in interpreter.get_tensor_details()}
+    return {
+        node["index"]: [names[int(tensor)] for tensor in node["outputs"] if int(tensor) in names]
+        for node in interpreter._get_ops_details()
+    }
 
 
 def _is_one_delegate(interpreter: Any) -> bool:

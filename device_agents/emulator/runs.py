@@ -1,0 +1,52 @@
+"""Run: one process of the timing tool on the emulated phone, and when it was what.
+
+    executed --Python starts, LiteRT is imported--> loaded --warm-up, runs--> ended
+
+The stand-in's Python takes longer to start than a phone's native tool: who reckons what a harness
+costs beside the tool needs both apart.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import threading
+import time
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class ToolRun:
+    """One process of the tool, in seconds since 1970; it loads the model after ``loaded``."""
+
+    pid: int
+    executed_unix_s: float
+    loaded_unix_s: float
+    ended_unix_s: float
+
+
+class RunLog:
+    """The runs of one phone; those that have ended, in that order."""
+
+    def __init__(self) -> None:
+        self._ended: list[ToolRun] = []
+
+    @property
+    def ended(self) -> tuple[ToolRun, ...]:
+        """The runs that have ended, in that order."""
+        return tuple(self._ended)
+
+    def begin(self, pid: int, executed_unix_s: float) -> None:
+        """Take note of a process that has loaded, and wait for its end in a thread."""
+        loaded_unix_s = time.time()
+        end, poll = os.pidfd_open(pid), select.poll()
+        poll.register(end, select.POLLIN)
+
+        def wait() -> None:
+            try:
+                poll.poll()
+                self._ended.append(ToolRun(pid, executed_unix_s, loaded_unix_s, time.time()))
+            finally:
+                os.close(end)
+
+        threading.Thread(target=wait, daemon=True).start()
