@@ -31,10 +31,12 @@ from device_agents.emulator.shell import ShellService
 from device_agents.emulator.state import State, kernel_files
 from device_agents.emulator.sync import SyncService
 from device_agents.emulator.system_server import SystemServer
+from device_agents.emulator.terminal import TerminalService
 
 DEFAULT_SERIAL = "EMULATED0001"
 BOOT_S = 0.5
 FOREVER_S = 1e6
+POLL_S = 0.1
 
 
 class EmulatedPhone:
@@ -89,7 +91,7 @@ class EmulatedPhone:
             self.state, self.sandbox, on_reboot=self._reboot_soon, on_run=self._on_run
         )
         threading.Thread(target=self._server.serve_forever, daemon=True).start()
-        self.sandbox.install(self._server.port, self.profile.abis)
+        self.sandbox.install(self._server.port, self.profile.abis, self.profile.device)
         self._server.write_status(self._all_cores, len(self.profile.cpus))
         self.refresh()
         self.port = self._listen(self._wanted_port)
@@ -156,9 +158,15 @@ class EmulatedPhone:
                 self.pending_key = None
             self._accepted.notify_all()
 
-    def serve(self) -> None:
-        """Wait until interrupted."""
-        threading.Event().wait()
+    def serve(self, confirm: Callable[[PublicKey], bool] = lambda key: False) -> None:
+        """Wait until interrupted; ``confirm`` is asked about each new key that wants to get in."""
+        asked = None
+        while True:
+            key = self.pending_key
+            if key != asked and key is not None and confirm(key):
+                self.accept_key()
+            asked = key
+            time.sleep(POLL_S)
 
     def _listen(self, port: int) -> int:
         listener = socket.create_server(("127.0.0.1", port))
@@ -237,6 +245,12 @@ class EmulatedPhone:
         if packets and "shell_v2" not in self.profile.features:
             return False
         match name:
+            case "shell" if "pty" in options or not (packets or argument):
+                self.refresh()
+                stream.accept()
+                kinds = [option[5:] for option in options if option.startswith("TERM=")]
+                kind = kinds[0] if kinds else "dumb"
+                TerminalService(stream, self.sandbox, kind=kind, packets=packets).run()
             case "shell" | "exec":
                 self.refresh()
                 stream.accept()

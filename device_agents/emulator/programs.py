@@ -55,6 +55,14 @@ read -r cores number <<< "$text"
 exec {status_fd}<{root}/proc/self/masks/$number
 {mask_variable}=$number exec {taskset} -c "$cores" "$@"
 """
+_TERMINAL = """\
+#!/bin/bash
+while where=${{PWD#{root}}} && IFS= read -erp "{prompt}:${{where:-/}} $ " line; do
+  name=inward
+  set -- "$line"
+  {ask}  eval "$text"
+done
+"""
 # What becomes executable is admitted, in case it came through a shell's input
 _CHMOD = """\
 #!/bin/bash
@@ -88,8 +96,11 @@ PYTHONPATH={source} exec {python} -m device_agents.emulator.benchmark_model {por
 """
 
 
-def scripts(root: Path, port: int, abis: tuple[str, ...]) -> Mapping[str, str]:
-    """Return the scripts by name, for a phone below ``root`` whose system server is at ``port``."""
+def scripts(root: Path, port: int, abis: tuple[str, ...], prompt: str) -> Mapping[str, str]:
+    """Return the scripts by name, for a phone below ``root`` whose system server is at ``port``.
+
+    ``prompt`` is what a terminal's begins with.
+    """
     ask = _ASK.format(port=port)
     return {
         CLIENT: _CLIENT.format(ask=ask),
@@ -100,6 +111,7 @@ def scripts(root: Path, port: int, abis: tuple[str, ...]) -> Mapping[str, str]:
             mask_variable=MASK_VARIABLE,
             taskset=shutil.which("taskset"),
         ),
+        "terminal": _TERMINAL.format(ask=ask, root=root, prompt=prompt),
         "chmod": _CHMOD.format(ask=ask, chmod=shutil.which("chmod")),
         "sha256sum": _SHA256SUM.format(ask=ask, sha256sum=shutil.which("sha256sum")),
         "linker64": _LINKER.format(

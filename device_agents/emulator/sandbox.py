@@ -72,7 +72,7 @@ class Sandbox:
         if not status.is_symlink():
             status.symlink_to(f"/proc/self/fd/{programs.STATUS_FD}")
 
-    def install(self, port: int, abis: tuple[str, ...]) -> None:
+    def install(self, port: int, abis: tuple[str, ...], prompt: str) -> None:
         """Fill /system/bin: this machine's tools, and Android's, which ask the server at a port."""
         folder = self.root / "system/bin"
         shutil.rmtree(folder)
@@ -81,7 +81,7 @@ class Sandbox:
             found = shutil.which(tool)
             if found:
                 (folder / tool).symlink_to(found)
-        for name, text in programs.scripts(self.root, port, abis).items():
+        for name, text in programs.scripts(self.root, port, abis, prompt).items():
             (folder / name).write_text(text)
             (folder / name).chmod(0o755)
         for name in programs.SERVED:

@@ -27,7 +27,7 @@ INPUT, OUTPUT, ERRORS, EXIT = 0, 1, 2, 3
 CLOSE_INPUT = 4
 _WITH_STATUS = ("/bin/bash", "-c", f'exec {STATUS_FD}<"$1"; shift; exec "$@"', "bash")
 _CHUNK = 1 << 16
-_PACKET = struct.Struct("<BI")
+PACKET = struct.Struct("<BI")
 _LINE_END = re.compile(rb"\n")  # a terminal does so even behind a CR
 
 
@@ -78,11 +78,11 @@ class ShellService:
         for pump in pumps:
             pump.start()
         code = process.wait()
-        _hang_up(process.pid)
+        hang_up(process.pid)
         for pump in pumps:
             pump.join()
         if self._packets:
-            self._stream.write(_packet(EXIT, bytes([code if code >= 0 else 128 - code])))
+            write_exit(self._stream, code)
 
     def _pump(self, process: subprocess.Popen[bytes], source: IO[bytes], kind: int) -> None:
         outward = OutwardStream(self._sandbox)
@@ -92,13 +92,13 @@ class ShellService:
                     self._pass_on(outward.feed(chunk), kind)
                 self._pass_on(outward.flush(), kind)
             except StreamClosed:
-                _hang_up(process.pid)
+                hang_up(process.pid)
 
     def _pass_on(self, data: bytes, kind: int) -> None:
         if not data:
             return
         if self._packets:
-            self._stream.write(_packet(kind, data))
+            self._stream.write(packet(kind, data))
         else:
             self._stream.write(_LINE_END.sub(b"\r\n", data) if self._crlf else data)
 
@@ -121,13 +121,13 @@ class ShellService:
             while True:
                 self._stream.read_some()
         if process.returncode is None:
-            _hang_up(process.pid)
+            hang_up(process.pid)
 
     def _read_input(self) -> bytes | None:
         if not self._packets:
             return self._stream.read_some()
         while True:
-            kind, size = _PACKET.unpack(self._stream.read(_PACKET.size))
+            kind, size = PACKET.unpack(self._stream.read(PACKET.size))
             data = self._stream.read(size)
             if kind == INPUT:
                 return data
@@ -135,11 +135,18 @@ class ShellService:
                 return None
 
 
-def _packet(kind: int, data: bytes) -> bytes:
-    return _PACKET.pack(kind, len(data)) + data
+def packet(kind: int, data: bytes) -> bytes:
+    """Return one packet of shell v2."""
+    return PACKET.pack(kind, len(data)) + data
 
 
-def _hang_up(group: int) -> None:
+def write_exit(stream: Stream, code: int) -> None:
+    """Send how a command ended; minus a signal's number counts as 128 and the number."""
+    stream.write(packet(EXIT, bytes([code if code >= 0 else 128 - code])))
+
+
+def hang_up(group: int) -> None:
+    """Tell a process group that its terminal is gone; again is harmless."""
     try:
         os.killpg(group, signal.SIGHUP)
     except (ProcessLookupError, PermissionError):

@@ -44,6 +44,7 @@ class SystemServer(socketserver.ThreadingTCPServer):
         self._own: dict[str, Callable[[Sequence[str]], Answer]] = {
             "benchmark_model": on_run,
             "df": self._df,
+            "inward": self._inward,
             "pidof": self._pidof,
             "ps": self._ps,
             "reboot": self._reboot,
@@ -72,6 +73,9 @@ class SystemServer(socketserver.ThreadingTCPServer):
             return self._own[name](arguments)
         with self._state.lock:
             return COMMANDS[name](self._state, arguments)
+
+    def _inward(self, arguments: Sequence[str]) -> Answer:
+        return Answer(self._sandbox.inward(arguments[0].encode()).decode())
 
     def _admit(self, folder: str, arguments: Sequence[str]) -> Answer:
         for name in arguments:

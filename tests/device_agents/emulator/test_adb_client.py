@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import os
+import pty
 import re
+import select
 import subprocess
 import threading
 import time
@@ -331,3 +333,31 @@ def test_two_phones_at_once(server: RunningServer) -> None:
     with connected(server) as (_, first), connected(server, PIXEL_8) as (_, second):
         assert first.said("shell", "getprop ro.product.model; nproc") == "Pixel 4\n8\n"
         assert second.said("shell", "getprop ro.product.model; nproc") == "Pixel 8\n9\n"
+
+
+def test_a_person_at_a_terminal(adb: Adb) -> None:
+    ours, theirs = pty.openpty()
+    command = ["adb", "-P", str(adb.server.port), "-s", adb.serial, "shell"]
+    client = subprocess.Popen(
+        command,
+        env={**os.environ, "HOME": str(adb.server.home), "TERM": "dumb"},
+        stdin=theirs,
+        stdout=theirs,
+        stderr=theirs,
+    )
+    os.close(theirs)
+    said = b""
+
+    def answered(text: bytes) -> None:
+        nonlocal said
+        while text not in said:
+            assert select.select([ours], [], [], TIMEOUT_S)[0], said
+            said += os.read(ours, 4096)
+
+    answered(b"flame:/ $ ")
+    os.write(ours, b'cd /data/local/tmp && x=$(getprop ro.product.model) && echo "<$x>"\n')
+    answered(b"<Pixel 4>")
+    answered(b"flame:/data/local/tmp $ ")
+    os.write(ours, b"exit 3\n")
+    assert client.wait(TIMEOUT_S) == 3
+    os.close(ours)
