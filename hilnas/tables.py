@@ -44,7 +44,13 @@ def table_show(table: TableArgument, as_json: Json = False) -> None:
         )
     slowest = frame.nlargest(10, "hot_ms")
     rows = [
-        [r.layer, f"{r.hot_ms:.4f}", f"{r.cold_ms:.4f}", str(r.visits), r.status]
+        [
+            r.layer,
+            f"{r.hot_ms:.4f}",
+            "none" if r.cold_ms != r.cold_ms else f"{r.cold_ms:.4f}",
+            str(r.visits),
+            r.status,
+        ]
         for r in slowest.itertuples()
     ]
     lines += ["", columns(["slowest layers", "hot ms", "cold ms", "visits", "status"], rows)]
