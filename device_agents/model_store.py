@@ -85,7 +85,8 @@ def push_models(
         if done.exit_code:
             why = " ".join(done.stderr.decode(errors="replace").split())[:200]
             raise PushFailed(f"{transport.address}: {path} cannot be unpacked: {why}")
-    lost = [model for model in missing if model.sha256 not in _held(transport, folder)]
+    held = _held(transport, folder)
+    lost = [model for model in missing if model.sha256 not in held]
     if lost:
         raise PushFailed(
             f"{transport.address}: expected all {len(missing)} models in {folder},"
