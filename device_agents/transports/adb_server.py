@@ -145,6 +145,7 @@ class _Connection(AdbConnection):  # type: ignore[misc]
         """Connect, start no server where there is none, and leave no socket open then."""
         connection = socket.create_connection(self._at, ANSWER_TIMEOUT_S)
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         connection.settimeout(None)
         return connection
 
@@ -265,6 +266,8 @@ class SocketStream:
         """Return what came next; see `sync.Stream`."""
         try:
             self._socket.settimeout(self._deadline.left_s or INSTANT_S)
+            if hasattr(socket, "TCP_QUICKACK"):  # the server holds back what follows a small piece
+                self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)
             return self._socket.recv(CHUNK_BYTES)
         except TimeoutError as error:
             raise CommandTimeout("nothing came") from error

@@ -58,7 +58,7 @@ _WORDS = st.lists(
     max_size=6,
 )
 over_the_link = settings(
-    max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 
 

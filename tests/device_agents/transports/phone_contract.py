@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -16,6 +17,7 @@ from device_agents.errors import (
     PushFailed,
     Unauthorized,
 )
+from device_agents.transports.deadline import Deadline
 from device_agents.transports.transport import Transport
 from tests.contracts.transport_contract import MIB, TransportContract
 
@@ -155,9 +157,9 @@ class PhoneContract(TransportContract):
     def test_a_phone_that_does_not_know_this_computer(self, reach: Reach) -> None:
         with EmulatedPhone(auth=True) as phone:
             with pytest.raises(Unauthorized, match="allow USB debugging"):
-                reach(phone, timeout_s=3)
+                reach(phone, timeout_s=1.5)
             phone.accept_key()
-            transport = reach(phone)
+            transport = _in_time(lambda: reach(phone))
             assert transport.run(["echo", "trusted"]).stdout == b"trusted\n"
             transport.close()
 
@@ -174,3 +176,15 @@ class PhoneContract(TransportContract):
         with pytest.raises(DeviceMissing, match=phone.address):
             transport.reconnect(timeout_s=1)
         transport.close()
+
+
+def _in_time(connect: Callable[[], Transport]) -> Transport:
+    """Connect once an adb server has noticed that the person said yes."""
+    deadline = Deadline(10)
+    while True:
+        try:
+            return connect()
+        except Unauthorized:
+            if deadline.passed:
+                raise
+            time.sleep(0.1)
