@@ -305,9 +305,11 @@ class Protocol:
         if found:
             return "; ".join(found)
         references = {sha256: list(values) for sha256, values in self._references.items()}
-        shares = []
+        shares: list[float] = []
         for visit in held:
-            if isinstance(visit, ProcessVisit) and self._is_anchor(visit.sha256):
+            if not self._is_anchor(visit.sha256):
+                shares.clear()  # only those that close the span tell of all of it
+            elif isinstance(visit, ProcessVisit):
                 mine = references.setdefault(visit.sha256, [])
                 if len(mine) < self._limits.anchor_runs:
                     mine.append(visit.value_ns)
