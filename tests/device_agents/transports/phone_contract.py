@@ -158,6 +158,9 @@ class PhoneContract(TransportContract):
         with EmulatedPhone(auth=True) as phone:
             with pytest.raises(Unauthorized, match="allow USB debugging"):
                 reach(phone, timeout_s=1.5)
+            deadline = Deadline(10)
+            while phone.pending_key is None and not deadline.passed:
+                time.sleep(0.05)
             phone.accept_key()
             transport = _in_time(lambda: reach(phone))
             assert transport.run(["echo", "trusted"]).stdout == b"trusted\n"
