@@ -39,6 +39,7 @@ KILL_AFTER_S = 5  # a tool that hangs may not listen to a kinder signal
 _LOOP = """\
 N={nonce}
 mark() {{ printf '\\n==%s %s\\n' $N "$*"; }}
+mark err >m
 n=0
 while read -r kind model <&3; do
 n=$((n+1))
@@ -51,7 +52,7 @@ case $kind in
 esac
 r=$?
 read -r up _ </proc/uptime
-mark out; cat o; mark err; cat e
+mark out; cat o m e
 if [ $kind = pack ]; then mark profile; cat {profile}; fi
 mark end $n $r $up
 if [ $r != 0 ]; then if [ -e lost.$model ]; then : >skip.$model; else : >lost.$model; fi; fi

@@ -39,7 +39,10 @@ class RunLog:
     def begin(self, pid: int, executed_unix_s: float) -> None:
         """Take note of a process that has loaded, and wait for its end in a thread."""
         loaded_unix_s = time.time()
-        end, poll = os.pidfd_open(pid), select.poll()
+        try:
+            end, poll = os.pidfd_open(pid), select.poll()
+        except ProcessLookupError:
+            return  # killed before it was answered
         poll.register(end, select.POLLIN)
 
         def wait() -> None:
