@@ -20,7 +20,16 @@ from device_agents.conditions.limits import Limits
 from device_agents.conditions.reading import Unknown
 from device_agents.conditions.settings import apply_settings, undo_settings
 from device_agents.conditions.states import PhoneState, read_phone
-from device_agents.errors import DeviceError, DeviceSwapped, PullFailed
+from device_agents.errors import (
+    BinaryRefused,
+    CommandTimeout,
+    ConnectionLost,
+    DeviceError,
+    DeviceSwapped,
+    DeviceUnusable,
+    NeedsHuman,
+    PullFailed,
+)
 from device_agents.heartbeat import Heartbeat
 from device_agents.jobs import Job, Patience, find_jobs, follow, persist, start_job
 from device_agents.measurement import ModelFile
@@ -34,7 +43,10 @@ LEAVING_S = 10.0  # a phone that is away then is put in order at the next start
 BACKSTOP_S = 30.0  # after a visit's own deadline, which the phone keeps itself
 OLD_DAYS = 7  # jobs of other conditions, which nobody asked for again
 _STEPS = get_args(Step)
-_OLD = f'find "$1" -mindepth 1 -maxdepth 1 -mtime +{OLD_DAYS} -exec rm -rf {{}} +'
+# Also what was never started: the session that pushed it died on the way
+_TIDY = f"""cd "$1" 2>/dev/null || exit 0
+find . -mindepth 1 -maxdepth 1 -mtime +{OLD_DAYS} -exec rm -rf {{}} +
+for d in */; do [ -d "$d/claim" ] || rm -rf "./$d"; done"""
 
 
 class PhoneSession:
@@ -77,6 +89,7 @@ class PhoneSession:
         self._job: Job | None = None
         self._news: Iterator[News] = iter(())
         self._recovered: list[Job] = []
+        self._is_judged = self._is_away = False
 
     def carry_out(self, steps: Steps) -> Iterator[ProcessOutcome]:
         """Carry out each step, and yield each outcome.
@@ -85,7 +98,7 @@ class PhoneSession:
             DeviceError: as the steps' own, and as the protocol decides.
         """
         reply: Reply = None
-        with suppress(StopIteration):
+        try:
             while True:
                 item = steps.send(reply)
                 reply = None
@@ -93,18 +106,37 @@ class PhoneSession:
                     reply = self._perform(item)
                 else:
                     yield item  # type: ignore[misc]
+        except StopIteration:
+            return
+        except (BinaryRefused, DeviceUnusable):
+            self._is_judged = True
+            raise
+        except (CommandTimeout, ConnectionLost, NeedsHuman):
+            self._is_away = True
+            raise
 
     def leave(self) -> None:
-        """End the job, put back the settings, and give back the lease, as far as can be."""
+        """End the job, put back the settings, and give back the lease, as far as can be.
+
+        What an interrupted job saw stays there, and is handed in by the next session; that of a
+        phone or a tool which cannot measure has no use. A phone that was waited for in vain, or
+        is another one, is let alone: the next session puts it in order.
+        """
         self._patience = replace(self._patience, deadline_s=LEAVING_S)
-        with suppress(DeviceError):
-            if self._job is not None:
-                self._persist(self._job.remove)
-        with suppress(DeviceError):
-            if self._is_set:
-                self._persist(partial(undo_settings, self._transport, home=self._home))
+        if not self._is_away:
+            with suppress(DeviceError):
+                self._end_jobs()
+            with suppress(DeviceError):
+                if self._is_set:
+                    self._persist(partial(undo_settings, self._transport, home=self._home))
         if self._lease is not None:
             self._lease.release()
+
+    def _end_jobs(self) -> None:
+        if self._job is not None:
+            self._persist(self._job.remove if self._is_judged else self._job.kill)
+        for job in self._recovered if self._is_judged else ():
+            self._persist(job.remove)
 
     def _perform(self, step: Step) -> Reply:
         match step:
@@ -157,11 +189,12 @@ class PhoneSession:
             self._persist(job.kill)
             if self._read_key(job) != self._key:
                 continue
+            self._recovered.append(job)
             seen = tuple(s for news in self._read(job) for s in news.seen)
-            if all(isinstance(s, PhoneState) or s.sha256 in self._asked for s in seen):
-                self._recovered.append(job)
+            if not all(isinstance(s, PhoneState) or s.sha256 in self._asked for s in seen):
+                self._recovered.remove(job)
             found.append(seen)
-        self._shell(_OLD, f"{self._home}/jobs")
+        self._shell(_TIDY, f"{self._home}/jobs")
         return tuple(found)
 
     def _read_key(self, job: Job) -> str:

@@ -167,8 +167,8 @@ class Connection:
 
     def run(self) -> None:
         """Serve until the other side or `cut` ends the connection."""
-        self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         try:
+            self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             while True:
                 header = wire.unpack_header(self._receive(wire.HEADER_SIZE))
                 self._handle(header, self._receive(header.length))
