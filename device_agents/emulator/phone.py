@@ -37,6 +37,7 @@ DEFAULT_SERIAL = "EMULATED0001"
 BOOT_S = 0.5
 FOREVER_S = 1e6
 POLL_S = 0.1
+SHUTDOWN_POLL_S = 0.02
 
 
 class EmulatedPhone:
@@ -90,7 +91,9 @@ class EmulatedPhone:
         self._server = SystemServer(
             self.state, self.sandbox, on_reboot=self._reboot_soon, on_run=self._on_run
         )
-        threading.Thread(target=self._server.serve_forever, daemon=True).start()
+        threading.Thread(
+            target=self._server.serve_forever, args=(SHUTDOWN_POLL_S,), daemon=True
+        ).start()
         self.sandbox.install(self._server.port, self.profile.abis, self.profile.device)
         self._server.write_status(self._all_cores, len(self.profile.cpus))
         self.refresh()
