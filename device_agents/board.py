@@ -52,7 +52,7 @@ from device_agents.transports.transport import Completed, Transport
 T = TypeVar("T")
 Ending = Literal["ended", "lost", "violated"]
 
-CHECK_S = 10.0  # how often the board's state is looked at, while the job runs
+CHECK_S = 10.0
 MAX_LOST_JOBS = 3  # without a visit in between
 _PROGRAM = ("timing_program.py", "timing_batch.py")
 _MEMORY = "while read -r n kb _; do [ $n = MemAvailable: ] && echo $kb; done </proc/meminfo"
@@ -68,6 +68,7 @@ class BoardAgent:
         serial: the board that is expected, None for any.
         cores: ``auto``, or a mask of one core in hexadecimal.
         capacity_bytes: memory for resident models, by default half of what the board has free.
+        check_s: how often the board's state is looked at, while a job runs.
         folder: where files go on the board, by default ``~/.cache/hilnas``.
         clock: seconds since 1970.
     """
@@ -84,6 +85,7 @@ class BoardAgent:
         capacity_bytes: int | None = None,
         folder: str | None = None,
         limits: Limits = LIMITS,
+        check_s: float = CHECK_S,
         patience: Patience | None = None,
         clock: Callable[[], float] = time.time,
         token: Callable[[], str] = secrets.token_hex,
@@ -91,7 +93,7 @@ class BoardAgent:
         self._transport, self._state_folder, self._python = transport, state_folder, python
         self._cores, self._delegate, self._capacity_bytes = cores, delegate, capacity_bytes
         self._folder, self._limits, self._clock, self._token = folder, limits, clock, token
-        self._patience = patience or Patience()
+        self._check_s, self._patience = check_s, patience or Patience()
         self._serial, self._last_words = serial, ""
         self._known: tuple[BoardState, str, int, str] | None = None
 
@@ -328,7 +330,7 @@ class BoardAgent:
             heartbeat.beat()
             held += outcomes
             over = progress.state != "running" and not progress.more
-            if not over and self._patience.clock() < checked_s + CHECK_S:
+            if not over and self._patience.clock() < checked_s + self._check_s:
                 continue
             if progress.state != "lost":
                 after = self._persist(partial(read_board, self._transport))

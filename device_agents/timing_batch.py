@@ -16,6 +16,7 @@ import os
 import random
 import time
 from collections.abc import Sequence
+from contextlib import ExitStack
 from typing import IO, Any
 
 from device_agents.timing_program import Refused, Residents, describe, import_runtime
@@ -36,6 +37,24 @@ def clean_minimum_ns(wall_ns: Sequence[int], cpu_ns: Sequence[int]) -> int:
     return min(cpu for wall, cpu in samples if wall - cpu <= 2 * gap_ns + cpu // 100)
 
 
+def share_of(visit: dict[str, Any]) -> float:
+    """Return the smallest hot time of a visit, as a multiple of the pace beside it."""
+    pace_ns: int = visit["pace_ns"]
+    return clean_minimum_ns(visit["wall_ns"][1:], visit["cpu_ns"][1:]) / pace_ns
+
+
+def is_enough(shares: Sequence[float], model: dict[str, Any], plan: dict[str, Any]) -> bool:
+    """Return whether these visits of a model are enough: the rule of `device_agents.floor`."""
+    if len(shares) < model["min_visits"]:
+        return False
+    if len(shares) >= model["max_visits"]:
+        return True
+    least = sorted(shares)[: plan["agree"]]
+    return len(shares) >= plan["agree"] and bool(
+        least[-1] - least[0] <= plan["tolerance"] * least[0]
+    )
+
+
 class Batch:
     """The visits of a plan, in rounds of a fresh random order, until each model has enough.
 
@@ -49,20 +68,23 @@ class Batch:
     """
 
     def __init__(self, residents: Residents, plan: dict[str, Any], output: str) -> None:
-        self._residents, self._plan = residents, plan
-        self._out, self._at, self._hung = map(_open, (output, output + ".at", output + ".hung"))
+        self._residents, self._plan, self._path = residents, plan, output
         self._models = {model["sha256"]: model for shard in plan["shards"] for model in shard}
         self._shares = {
-            sha256: [self._share(visit) for visit in model["done"]]
+            sha256: [share_of(visit) for visit in model["done"]]
             for sha256, model in self._models.items()
         }
         self._losses = dict.fromkeys(self._models, 0)
 
     def run(self) -> None:
         """Make the visits that are missing."""
-        self._resume()
-        for shard in self._plan["shards"]:
-            self._run_shard(shard)
+        with ExitStack() as files:
+            self._out, self._at, self._hung = (
+                files.enter_context(_open(self._path + suffix)) for suffix in ("", ".at", ".hung")
+            )
+            self._resume()
+            for shard in self._plan["shards"]:
+                self._run_shard(shard)
 
     def _resume(self) -> None:
         for file in (self._out, self._at, self._hung):
@@ -112,17 +134,8 @@ class Batch:
         return [model for model in shard if not self._is_done(model)]
 
     def _is_done(self, model: dict[str, Any]) -> bool:
-        """Hold the rule of `device_agents.floor.is_done`."""
-        shares, agree = self._shares[model["sha256"]], self._plan["agree"]
-        if self._losses[model["sha256"]] >= MAX_LOSSES_A_MODEL or len(shares) >= max(
-            model["min_visits"], model["max_visits"]
-        ):
-            return True
-        least = sorted(shares)[:agree]
-        return bool(
-            len(shares) >= max(model["min_visits"], agree)
-            and least[-1] - least[0] <= self._plan["tolerance"] * least[0]
-        )
+        lost = self._losses[model["sha256"]] >= MAX_LOSSES_A_MODEL
+        return lost or is_enough(self._shares[model["sha256"]], model, self._plan)
 
     def _append(self, answer: dict[str, Any]) -> None:
         self._out.write(b"\n" + json.dumps(answer).encode() + b"\n")
@@ -131,15 +144,10 @@ class Batch:
 
     def _count(self, answer: dict[str, Any]) -> None:
         if "visit" in answer:
-            self._shares[answer["visit"]].append(self._share(answer))
+            self._shares[answer["visit"]].append(share_of(answer))
         else:
             refused = answer["failed"] in ("rejected", "unreadable")
             self._losses[answer["sha256"]] += MAX_LOSSES_A_MODEL if refused else 1
-
-    @staticmethod
-    def _share(visit: dict[str, Any]) -> float:
-        pace_ns: int = visit["pace_ns"]
-        return clean_minimum_ns(visit["wall_ns"][1:], visit["cpu_ns"][1:]) / pace_ns
 
 
 def _open(path: str) -> IO[bytes]:

@@ -72,8 +72,8 @@ def test_a_job_says_what_it_printed_and_how_it_ended(transport: Transport, direc
 
 
 def test_a_poll_reads_only_what_is_new(transport: Transport, directory: str) -> None:
-    job = start_job(transport, directory, "cat words; while [ ! -e go ]; do sleep 0.02; done; echo b",
-                    {"words": b"aaa\n"})  # fmt: skip
+    script = "cat words; while [ ! -e go ]; do sleep 0.02; done; echo b"
+    job = start_job(transport, directory, script, {"words": b"aaa\n"})
     wait_until(lambda: job.poll().offset == 4)
     first = job.poll()
     assert (first.output, first.state, first.exit_code) == (b"aaa\n", "running", None)
