@@ -1,10 +1,9 @@
 """Phone overhead: what measuring a model on a phone costs beside the timing tool's own processes.
 
 Small layers on the emulated phone, by the direct adb transport, one short process each. A
-session's time less the sum of all processes' times, from execution to exit, is the harness's
-share: lease, checks, push, script, looks, polls, parsing and leaving.
-The emulated phone's own slowness beside a real one's (its ``taskset`` is a script, for one) counts
-against the harness. A process's time includes the start of the stand-in's Python, shown apart.
+session's time less the sum of all processes' times, from start to exit, is the harness's share:
+lease, checks, push, script, looks, polls, parsing and leaving. A process's time includes the
+start-up of the stand-in for the tool, shown apart: an emulated taskset, Python, LiteRT's import.
 """
 
 from __future__ import annotations
@@ -64,16 +63,16 @@ def session(folder: Path, models: Sequence[ModelFile]) -> tuple[float, float, tu
 
 def figures_of(began: float, ended: float, runs: Sequence[ToolRun]) -> dict[str, float]:
     """Return milliseconds: of the session and of the tool a model, and where the rest goes."""
-    tool_s = sum(run.ended_unix_s - run.executed_unix_s for run in runs)
-    gaps = [(b.executed_unix_s - a.ended_unix_s) * 1e3 for a, b in pairwise(runs)]
+    tool_s = sum(run.ended_unix_s - run.started_unix_s for run in runs)
+    gaps = [(b.started_unix_s - a.ended_unix_s) * 1e3 for a, b in pairwise(runs)]
     return {
         "wall_ms_a_model": (ended - began) / len(runs) * 1e3,
         "tool_ms_a_model": tool_s / len(runs) * 1e3,
-        "python_start_ms_a_model": statistics.mean(
-            (run.loaded_unix_s - run.executed_unix_s) * 1e3 for run in runs
+        "start_up_ms_a_model": statistics.mean(
+            (run.loaded_unix_s - run.started_unix_s) * 1e3 for run in runs
         ),
         "overhead_ms_a_model": (ended - began - tool_s) / len(runs) * 1e3,
-        "before_first_ms": (runs[0].executed_unix_s - began) * 1e3,
+        "before_first_ms": (runs[0].started_unix_s - began) * 1e3,
         "between_ms_median": statistics.median(gaps) if gaps else 0.0,
         "between_ms_sum": sum(gaps),
         "after_last_ms": (ended - runs[-1].ended_unix_s) * 1e3,

@@ -22,7 +22,7 @@ from typing import Any, NoReturn
 
 from device_agents.emulator import result_file, tool_flags
 from device_agents.emulator.profile_report import report
-from device_agents.emulator.programs import EXECUTED_VARIABLE, MASK_VARIABLE, PHONE_VARIABLE
+from device_agents.emulator.programs import MASK_VARIABLE, PHONE_VARIABLE, STARTED_VARIABLE
 from device_agents.emulator.statistics_line import (
     deviation,
     mean,
@@ -267,8 +267,8 @@ def main() -> NoReturn:
     Path("/proc/self/comm").write_text(NAME)
     mask = os.environ.get(MASK_VARIABLE, "")
     load_runtime()
-    executed_unix_s = os.environ.get(EXECUTED_VARIABLE, "")
-    orders = ask_phone(int(port), [str(os.getpid()), mask, executed_unix_s, *arguments])
+    started_unix_s = os.environ[STARTED_VARIABLE].partition(" ")[2]
+    orders = ask_phone(int(port), [str(os.getpid()), mask, started_unix_s, *arguments])
     obey(orders["fault"], path)
     inform("STARTING!")
     try:

@@ -17,7 +17,8 @@ from device_agents.emulator.commands import COMMANDS
 
 PHONE_VARIABLE = "HILNAS_EMULATED_PHONE"
 MASK_VARIABLE = "HILNAS_EMULATED_MASK"
-EXECUTED_VARIABLE = "HILNAS_EMULATED_EXECUTED"
+# PID TIME of a process that was started to become the timing tool
+STARTED_VARIABLE = "HILNAS_EMULATED_STARTED"
 # An inherited descriptor that makes /proc/self/status each process's own
 STATUS_FD = 198
 CLIENT = "app_process"
@@ -47,6 +48,7 @@ exit "$code"
 # toybox's: taskset [-p] MASK [PID | COMMAND...]
 _TASKSET = """\
 #!/bin/bash
+export {started_variable}="$$ ${{EPOCHREALTIME/,/.}}"
 name=taskset
 {ask}[ "$code" = 0 ] || {{ printf %s "$text" >&2; exit "$code"; }}
 case $1 in -*) printf %s "$text"; exit 0;; esac
@@ -84,7 +86,7 @@ exit "$code"
 """
 _LINKER = """\
 #!/bin/bash
-export {executed_variable}=${{EPOCHREALTIME/,/.}}
+[ "${{{started_variable}%% *}}" = $$ ] || export {started_variable}="$$ ${{EPOCHREALTIME/,/.}}"
 abi=$1 path=$2
 case $abi in *64*) bits=64 ;; *) bits=32 ;; esac
 case ",{abis}," in
@@ -109,6 +111,7 @@ def scripts(root: Path, port: int, abis: tuple[str, ...], prompt: str) -> Mappin
             root=root,
             status_fd=STATUS_FD,
             mask_variable=MASK_VARIABLE,
+            started_variable=STARTED_VARIABLE,
             taskset=shutil.which("taskset"),
         ),
         "terminal": _TERMINAL.format(ask=ask, root=root, prompt=prompt),
@@ -117,7 +120,7 @@ def scripts(root: Path, port: int, abis: tuple[str, ...], prompt: str) -> Mappin
         "linker64": _LINKER.format(
             abis=",".join(abis),
             port=port,
-            executed_variable=EXECUTED_VARIABLE,
+            started_variable=STARTED_VARIABLE,
             source=shlex.quote(str(Path(device_agents.__file__).parents[1])),
             python=shlex.quote(sys.executable),
         ),

@@ -1,9 +1,9 @@
 """Run: one process of the timing tool on the emulated phone, and when it was what.
 
-    executed --Python starts, LiteRT is imported--> loaded --warm-up, runs--> ended
+    started --taskset, Python, LiteRT--> loaded --model, warm-up, runs--> ended
 
-The stand-in's Python takes longer to start than a phone's native tool: who reckons what a harness
-costs beside the tool needs both apart.
+All of it is one process, as on a phone, where taskset becomes the tool. The stand-in takes longer
+to load than a native tool: who reckons what a harness costs beside the tool needs that apart.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class ToolRun:
-    """One process of the tool, in seconds since 1970; it loads the model after ``loaded``."""
+    """One process of the tool, in seconds since 1970; the model is read after ``loaded``."""
 
     pid: int
-    executed_unix_s: float
+    started_unix_s: float
     loaded_unix_s: float
     ended_unix_s: float
 
@@ -36,7 +36,7 @@ class RunLog:
         """The runs that have ended, in that order."""
         return tuple(self._ended)
 
-    def begin(self, pid: int, executed_unix_s: float) -> None:
+    def begin(self, pid: int, started_unix_s: float) -> None:
         """Take note of a process that has loaded, and wait for its end in a thread."""
         loaded_unix_s = time.time()
         try:
@@ -48,7 +48,7 @@ class RunLog:
         def wait() -> None:
             try:
                 poll.poll()
-                self._ended.append(ToolRun(pid, executed_unix_s, loaded_unix_s, time.time()))
+                self._ended.append(ToolRun(pid, started_unix_s, loaded_unix_s, time.time()))
             finally:
                 os.close(end)
 

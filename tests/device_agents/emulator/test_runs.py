@@ -17,7 +17,7 @@ def test_each_process_of_the_tool_is_on_record_when_it_has_ended(tmp_path: Path)
         ended = time.time()
         runs = phone.runs.ended
     assert len(runs) == len(visits) == len({run.pid for run in runs}) == 3
-    times = [t for r in runs for t in (r.executed_unix_s, r.loaded_unix_s, r.ended_unix_s)]
+    times = [t for r in runs for t in (r.started_unix_s, r.loaded_unix_s, r.ended_unix_s)]
     assert times == sorted(times)
     assert began < times[0]
     assert times[-1] < ended
