@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import signal
+import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -21,6 +23,9 @@ from hilnas.console import (
     say,
     verb,
 )
+
+if TYPE_CHECKING:
+    from device_agents.emulator.auth import PublicKey
 
 emulate_app = typer.Typer(
     help="Devices to practise on, without hardware.", no_args_is_help=True, rich_markup_mode=None
@@ -141,4 +146,13 @@ def emulate_phone(
             f"  adb connect {phone.address}; hilnas doctor adb:{phone.address}"
         )
         emit(values, text, as_json=as_json)
-        phone.serve()
+        sys.stdout.flush()
+        signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends as Ctrl-C does, cleanly
+        phone.serve(confirm=_let_in)
+
+
+def _let_in(key: PublicKey) -> bool:
+    """Ask whoever sits at the terminal, as a phone asks on its screen."""
+    if not sys.stdin.isatty():
+        return False
+    return typer.confirm(f"Let {key.owner or 'a computer'} in?", err=True)

@@ -4,7 +4,6 @@ import json
 import os
 import re
 import shlex
-import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -54,11 +53,11 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def servers() -> Iterator[list[subprocess.Popen[str]]]:
-    """What the README starts and leaves running; ended as a reader would, by Ctrl-C."""
+    """What the README starts and leaves running; ended when the reader is done."""
     running: list[subprocess.Popen[str]] = []
     yield running
     for server in running:
-        server.send_signal(signal.SIGINT)
+        server.terminate()
         server.communicate(timeout=30)
 
 

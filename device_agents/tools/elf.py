@@ -68,7 +68,7 @@ def read_elf(data: bytes) -> Elf:
         bits, order = 32 * data[4], "<" if data[5] == 1 else ">"
         (machine,) = struct.unpack_from(f"{order}H", data, 18)
         interpreter = _interpreter(data, bits, order)
-    except (struct.error, IndexError) as error:
+    except (struct.error, IndexError, OverflowError) as error:  # offsets that lead nowhere
         raise BinaryRefused(f"expected an ELF binary, found {len(data)} bytes of one") from error
     abi = _ABIS.get((bits, machine)) if order == "<" else None
     if abi is None:
