@@ -109,7 +109,7 @@ class AdbDirectTransport(AdbTransport):
                     "`adb connect`, and use adb:HOST:PORT"
                 ) from error
             raise ConnectionLost(
-                f"{self._address} did not take the connection: {error or 'no answer in time'}"
+                f"{self._address} did not take the connection: {str(error) or 'no answer in time'}"
             ) from error
         except (NeedsHuman, TransportError):
             self.close()

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from device_agents.errors import ConnectionLost, DeviceMissing
 
 PAUSE_S = 0.2
+LEAST_TRY_S = 0.3
 SLOWEST_BYTES_PER_S = 500_000
 TRANSFER_ALLOWANCE_S = 30.0
 PULL_TIMEOUT_S = 600.0
@@ -45,12 +46,13 @@ def pull_deadline(timeout_s: float | None) -> Deadline:
 def retry(connect: Callable[[Deadline], None], deadline: Deadline) -> None:
     """Connect, again and again while the device is not there, as one that boots; else raise.
 
-    What a person has to put right is raised at once.
+    What a person has to put right is raised at once. A try that would have no time is not made:
+    its error would hide what the one before it found out.
     """
     while True:
         try:
             return connect(deadline)
         except (ConnectionLost, DeviceMissing):
-            if deadline.left_s <= PAUSE_S:
+            if deadline.left_s < PAUSE_S + LEAST_TRY_S:
                 raise
             time.sleep(PAUSE_S)

@@ -127,7 +127,9 @@ class SshTransport:
         except (asyncssh.Error, EOFError, ConnectionResetError, TimeoutError) as error:
             if not isinstance(error, TimeoutError) and self._has_another_key():
                 raise self._distrust() from error
-            raise ConnectionLost(f"{self.address} did not take the connection: {error}") from error
+            raise ConnectionLost(
+                f"{self.address} did not take the connection: {str(error) or 'no answer in time'}"
+            ) from error
         except OSError as error:
             raise DeviceMissing(
                 f"nothing answers at {self.address}: {error.strerror or error}: "
