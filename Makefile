@@ -6,6 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/pip install --quiet --constraint constraints.txt
 EXPORTERS := .venv-exporters
+TFLITE := .venv-tflite
 
 .PHONY: install demo test test-exporters check bench bench-exporters clean
 
@@ -13,7 +14,7 @@ install: $(VENV)/.installed
 demo: install
 	$(BIN)/hilnas demo --out demo
 
-test: $(VENV)/.installed-test check
+test: $(VENV)/.installed-test $(TFLITE)/.installed check
 	$(BIN)/pytest
 
 test-exporters: $(EXPORTERS)/.installed
@@ -33,20 +34,26 @@ bench-exporters: $(EXPORTERS)/.installed
 	$(EXPORTERS)/bin/python -m benchmarks.exporters_compared
 
 clean:
-	rm -rf $(VENV) $(EXPORTERS) build *.egg-info
+	rm -rf $(VENV) $(EXPORTERS) $(TFLITE) build *.egg-info
 
 %/bin/python:
 	$(PYTHON) -m venv $*
 
 $(VENV)/.installed: setup.cfg pyproject.toml constraints.txt | $(VENV)/bin/python
-	$(PIP) --editable '.[search,int8]'
+	$(PIP) --editable '.[search,int8,adb,ssh]'
 	touch $@
 
 $(VENV)/.installed-test: $(VENV)/.installed
-	$(PIP) --editable '.[search,int8,test]'
+	$(PIP) --editable '.[search,int8,adb,ssh,test]'
 	touch $@
 
 $(EXPORTERS)/.installed: setup.cfg pyproject.toml constraints-exporters.txt | $(EXPORTERS)/bin/python
 	$(EXPORTERS)/bin/pip install --quiet --constraint constraints-exporters.txt \
 		--editable '.[search,test,litert-torch]' tensorflow-cpu
+	touch $@
+
+# The runtime that boards of some years have; it wants NumPy 1, so an environment of its own
+$(TFLITE)/.installed: | $(TFLITE)/bin/python
+	$(TFLITE)/bin/pip install --quiet tflite-runtime==2.14.0 'numpy <2' \
+		|| echo "tflite-runtime 2.14 cannot be had here: its tests will be skipped"
 	touch $@
