@@ -14,7 +14,7 @@ from device_agents.emulator.faults import Fault, parse_fault
 from device_agents.emulator.phone import DEFAULT_SERIAL, EmulatedPhone
 from device_agents.emulator.state import State
 
-Killed = Literal["before the job", "before a row is kept"]
+Killed = Literal["before the job", "before a row is kept", "in a run", "by Ctrl-C"]
 Do = Callable[[EmulatedPhone], None]
 SLOW = "slow 20"
 
@@ -91,7 +91,7 @@ DEVICE = (
     ),
     Case(
         "another phone at the address",
-        _at("run 4", "serial OTHER", SLOW, "drop"),
+        _at("run 4", "serial OTHER", "drop"),
         cause="OTHER",
     ),
     Case("/data full before", before=_full, cause="free"),
@@ -121,5 +121,9 @@ TOOL = (
 HARNESS = (
     Case("killed between push and run", killed="before the job"),
     Case("killed between run and store", killed="before a row is kept"),
+    Case("killed in a run", killed="in a run"),
+    Case("killed while the phone is hot", _at("run 4", "thermal 3", SLOW), killed="in a run"),
+    Case("Ctrl-C in a run", killed="by Ctrl-C"),
+    Case("Ctrl-C while the phone is hot", _at("run 4", "thermal 3", SLOW), killed="by Ctrl-C"),
 )
 CASES = (*DEVICE, *TOOL, *HARNESS)

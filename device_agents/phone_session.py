@@ -34,13 +34,14 @@ from device_agents.heartbeat import Heartbeat
 from device_agents.jobs import Job, Patience, find_jobs, follow, persist, start_job
 from device_agents.measurement import ModelFile
 from device_agents.model_store import push_models
-from device_agents.process_job import JobOutput, ToolCall, format_script, job_files
+from device_agents.process_job import LAST_LOOK, JobOutput, ToolCall, format_script, job_files
 from device_agents.protocol import News, ProcessOutcome, Reply, Seen, Step, Steps
 from device_agents.transports.transport import Completed, Transport
 
 T = TypeVar("T")
 LEAVING_S = 10.0  # a phone that is away then is put in order at the next start
 BACKSTOP_S = 30.0  # after a visit's own deadline, which the phone keeps itself
+FAR = 1 << 40  # beyond any output
 OLD_DAYS = 7  # jobs of other conditions, which nobody asked for again
 _STEPS = get_args(Step)
 # Also what was never started: the session that pushed it died on the way
@@ -133,10 +134,18 @@ class PhoneSession:
             self._lease.release()
 
     def _end_jobs(self) -> None:
-        if self._job is not None:
-            self._persist(self._job.remove if self._is_judged else self._job.kill)
-        for job in self._recovered if self._is_judged else ():
-            self._persist(job.remove)
+        if self._is_judged:
+            for job in (*self._recovered, *([self._job] if self._job else ())):
+                self._persist(job.remove)
+        elif self._job is not None:
+            self._interrupt(self._job)
+
+    def _interrupt(self, job: Job) -> None:
+        """Kill a job, and look after its last visits if it ran until now."""
+        is_running = self._persist(partial(job.poll, FAR)).state == "running"
+        self._persist(job.kill)
+        if is_running:
+            self._shell(LAST_LOOK, job.directory, job.id)
 
     def _perform(self, step: Step) -> Reply:
         match step:
@@ -183,10 +192,12 @@ class PhoneSession:
         self._heartbeat = Heartbeat(self._lease, self._limits.heartbeat_s, self._patience.clock)
 
     def _recover(self) -> tuple[tuple[Seen, ...], ...]:
+        jobs = self._persist(partial(find_jobs, self._transport, f"{self._home}/jobs"))
+        for job in jobs:
+            self._interrupt(job)
         self._persist(partial(undo_settings, self._transport, home=self._home))
         found = []
-        for job in self._persist(partial(find_jobs, self._transport, f"{self._home}/jobs")):
-            self._persist(job.kill)
+        for job in jobs:
             if self._read_key(job) != self._key:
                 continue
             self._recovered.append(job)

@@ -60,6 +60,10 @@ if [ $r != 0 ]; then if [ -e lost.$model ]; then : >skip.$model; else : >lost.$m
 done 3<slots
 """
 
+LAST_LOOK = """cd "$1" && { printf '\\n==%s look 0\\n' "$2"; sh ./look
+printf '\\n==%s end 0 0 0\\n' "$2"; } >>out"""
+"""Adds a look to the output of job ``$2`` in the folder ``$1``, which was killed just now."""
+
 
 @dataclass(frozen=True, slots=True)
 class ToolCall:

@@ -19,6 +19,7 @@ from dataclasses import dataclass, field
 from statistics import median
 from typing import TypeAlias
 
+from device_agents.conditions.check import Check
 from device_agents.conditions.checks import check_phone, is_ready
 from device_agents.conditions.limits import LIMITS, Limits
 from device_agents.conditions.linux_checks import Wanted
@@ -172,9 +173,10 @@ class Protocol:
         assert isinstance(jobs, tuple)
         for seen in jobs:
             span = Span()
-            yield from self._take(seen, span)
-            yield from self._hand_up(span.take())
+            if not (yield from self._take(seen, span)):
+                yield from self._close(span)
         yield Forget()
+        self._references.clear()  # another session's
         lost = 0
         while self.pending:
             yield from self._preflight()
@@ -220,8 +222,7 @@ class Protocol:
         while True:
             state = yield Look()
             assert isinstance(state, PhoneState)
-            checks = check_phone(state, self._limits, self._wanted)
-            wrong = [check for check in checks if not is_ready([check])]
+            wrong = self._unfit(state)
             lasting = any(c.name not in PASSING or c.state == "unknown" for c in wrong)
             throttled = any(c.name in THROTTLING for c in wrong)
             limit_s = self._limits.thermal_wait_s if throttled else self._limits.warm_start_s
@@ -232,6 +233,10 @@ class Protocol:
             if waited or not wrong:
                 return
             yield Wait(self._limits.thermal_poll_s)
+
+    def _unfit(self, state: PhoneState) -> list[Check]:
+        checks = check_phone(state, self._limits, self._wanted)
+        return [check for check in checks if not is_ready([check])]
 
     def _slots(self) -> tuple[Slot, ...]:
         """Return looks, anchors, and each pending model's visits in rounds of random order."""
@@ -273,9 +278,20 @@ class Protocol:
             cause = yield from self._take(news.seen, span)
             if cause or news.state != "running":
                 break
-        if not cause:  # all of them whole visits, though nobody looked after the last ones
-            yield from self._hand_up(span.take())
+        if not cause:
+            yield from self._close(span)
         return cause
+
+    def _close(self, span: Span) -> Generator[Step | ProcessOutcome, Reply, None]:
+        """Look now, where a job ended before its last look, and hand up its last visits."""
+        if not span.held:
+            return
+        state = yield Look()
+        assert isinstance(state, PhoneState)
+        wrong = [c for c in self._unfit(state) if c.name not in PASSING - THROTTLING]
+        if cause := "; ".join(f"{c.name}: {c.reading}" for c in wrong):
+            yield from (_invalid(outcome, f"looked at late: {cause}") for outcome in span.take())
+        yield from self._hand_up(span.take())
 
     def _take(
         self, seen: Iterable[Seen], span: Span

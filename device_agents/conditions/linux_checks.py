@@ -160,7 +160,7 @@ def check_rest(linux: LinuxState, limits: Limits, wanted: Wanted) -> tuple[Check
                lambda _: "; ".join(f"pid {t.pid}: {t.command}" for t in foreign) or "no others"),
         judge("free space", linux.room,
                lambda room: room.free_bytes >= limits.disk_times * wanted.payload_bytes,
-               f"make {limits.disk_times * wanted.payload_bytes / 1e6:.0f} MB free",
+               f"make {limits.disk_times * wanted.payload_bytes / 1e6:.1f} MB free",
                lambda room: f"{room.free_bytes / 1e6:.0f} MB on {room.mounted_on}"),
         judge("executable", linux.mount_flags, lambda flags: "noexec" not in flags,
                "programs may not run in that folder: mount it without noexec",
