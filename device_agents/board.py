@@ -9,11 +9,9 @@ not, they come as invalid and are made again, at most twice.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import random
 import secrets
-import shlex
 import time
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -23,8 +21,8 @@ from types import TracebackType
 from typing import Literal, Self, TypeVar
 
 from device_agents.batch import BatchOutput, format_plan
+from device_agents.board_program import Program, install_program
 from device_agents.conditions.cores import AUTO, choose_cores
-from device_agents.conditions.install import venv_python
 from device_agents.conditions.lease import acquire_lease
 from device_agents.conditions.limits import LIMITS, Limits
 from device_agents.conditions.reading import Unknown, known, show
@@ -46,7 +44,7 @@ from device_agents.measurement import (
 )
 from device_agents.model_store import check_files, push_models
 from device_agents.processes import ProcessVisit
-from device_agents.resident import MAX_LOSSES_IN_A_ROW, Rounds, require_resident
+from device_agents.resident import MAX_LOSSES_A_MODEL, MAX_LOSSES_IN_A_ROW, Rounds, require_resident
 from device_agents.transports.transport import Completed, Transport
 
 T = TypeVar("T")
@@ -54,7 +52,6 @@ Ending = Literal["ended", "lost", "violated"]
 
 CHECK_S = 10.0
 MAX_LOST_JOBS = 3  # without a visit in between
-_PROGRAM = ("timing_program.py", "timing_batch.py")
 _MEMORY = "while read -r n kb _; do [ $n = MemAvailable: ] && echo $kb; done </proc/meminfo"
 
 
@@ -95,7 +92,7 @@ class BoardAgent:
         self._folder, self._limits, self._clock, self._token = folder, limits, clock, token
         self._check_s, self._patience = check_s, patience or Patience()
         self._serial, self._last_words = serial, ""
-        self._known: tuple[BoardState, str, int, str] | None = None
+        self._known: tuple[BoardState, str, int, Program] | None = None
 
     @property
     def address(self) -> str:
@@ -120,13 +117,13 @@ class BoardAgent:
             TransportError: the board does not answer.
         """
         summary = require_resident(plan).summary
-        state, _, core, runtime = self._board
+        state, _, core, program = self._board
         mode = known(state.mode)
         return Condition(
             device=known(state.model) or UNKNOWN,
             soc=known(state.machine) or UNKNOWN,
             os_build=known(state.fingerprint) or UNKNOWN,
-            runtime=runtime,
+            runtime=program.runtime,
             delegate=self._delegate,
             precision=precision,
             threads=1,
@@ -182,8 +179,8 @@ class BoardAgent:
         self.close()
 
     @property
-    def _board(self) -> tuple[BoardState, str, int, str]:
-        """State at first sight, our folder, the core, and the runtime's name."""
+    def _board(self) -> tuple[BoardState, str, int, Program]:
+        """The board at first sight, our folder there, the core, and the timing program."""
         if self._known is None:
             state = self._persist(partial(read_board, self._transport))
             if isinstance(state.home, Unknown):
@@ -194,41 +191,13 @@ class BoardAgent:
                     f" {show(state.serial)}: connect that board, or name this one"
                 )
             folder = self._folder or f"{state.home}/.cache/hilnas"
-            if self._python is None:
-                python = venv_python(folder)
-                there = self._shell('[ -x "$1" ]', python).exit_code == 0
-                self._python = python if there else "python3"
             chosen = choose_cores(state.linux, wanted=self._cores).chosen
             if len(chosen) != 1:
                 raise DeviceUnusable(f"expected a mask of one core, found {self._cores}")
             (core,) = chosen
-            self._known = state, folder, core, self._start_program(folder, core)
+            install = partial(install_program, self._transport, folder, self._python, core)
+            self._known = state, folder, core, self._persist(install)
         return self._known
-
-    def _start_program(self, folder: str, core: int) -> str:
-        """Have the timing program on the board, and return the runtime that it finds there."""
-        home = f"{folder}/program/device_agents"
-        self._shell('mkdir -p "$1"', home)
-        for name in _PROGRAM:
-            content = Path(__file__).with_name(name).read_bytes()
-            sha256 = hashlib.sha256(content).hexdigest()
-            if self._shell('sha256sum "$1"', f"{home}/{name}").text.split()[:1] != [sha256]:
-                self._persist(partial(self._transport.push, content, f"{home}/{name}"))
-        done = self._shell(f"cd && {_batch_command(folder, self._python, core)}")
-        try:
-            hello = json.loads(done.text.strip().rpartition("\n")[2])
-            cores, runtime = hello["cores"], f"{hello['runtime']} {hello['version']}"
-        except (ValueError, KeyError, TypeError) as error:
-            words = done.stderr.decode(errors="replace").strip().rpartition("\n")[2]
-            raise DeviceUnusable(
-                f"{self.address}: {self._python} does not run the timing program"
-                f" (exit code {done.exit_code}): {words or done.text.strip()[:200]}"
-            ) from error
-        if cores != [core]:
-            raise DeviceUnusable(
-                f"{self.address}: expected the timing program on core {core}, found {cores}"
-            )
-        return runtime
 
     @contextmanager
     def _leased(self) -> Iterator[Heartbeat]:
@@ -299,7 +268,7 @@ class BoardAgent:
         seed: int,
         state: BoardState,
     ) -> Job:
-        _, folder, core, _ = self._board
+        _, folder, _, program = self._board
         room = state.linux.room
         free_bytes = room if isinstance(room, Unknown) else room.free_bytes
         store = f"{folder}/models"
@@ -310,11 +279,12 @@ class BoardAgent:
             capacity_bytes=self._capacity_bytes or self._available_bytes() // 2, seed=seed,
         )  # fmt: skip
         files = {"plan.json": content, "key": self._key(plan).encode()}
-        command = _batch_command(folder, self._python, core)
-        # Each start after the first counts a loss against the model that it was lost in
+        # A start counts a loss against the model that it was lost in; few are lost in none
         script = (
-            f"n=0\nuntil {command} --plan plan.json --output out\n"
-            f"do [ -s out.at ] && [ $n -lt {2 * len(models)} ] || exit 1; n=$((n+1)); done\n"
+            f"n=0; m=0\nuntil {program.command} --plan plan.json --output out; do\n"
+            "n=$((n+1)); [ -s out.at ] || m=$((m+1))\n"
+            f"[ $n -le {MAX_LOSSES_A_MODEL * len(models)} ] && [ $m -lt {MAX_LOST_JOBS} ]"
+            " || exit 1\ndone\n"
         )
         directory = f"{folder}/jobs/{self._token()}"
         return self._persist(partial(start_job, self._transport, directory, script, files))
@@ -398,14 +368,6 @@ class BoardAgent:
 
     def _persist(self, action: Callable[[], T]) -> T:
         return persist(self._transport, action, self._patience)
-
-
-def _batch_command(folder: str, python: str | None, core: int) -> str:
-    path = shlex.quote(f"{folder}/program")
-    return (
-        f"PYTHONPATH={path} PYTHONDONTWRITEBYTECODE=1 {shlex.quote(python or 'python3')}"
-        f" -m device_agents.timing_batch --cpu {core}"
-    )
 
 
 def _governor(state: BoardState, core: int) -> str:

@@ -217,13 +217,13 @@ class Job:
                 f"{self.directory}: expected the state of a job, found {head[:200]!r}"
             ) from error
 
-    def kill(self) -> None:
-        """End it and all that it started; a job that has not started will not.
+    def kill(self, *, then: str = ":") -> None:
+        """End it and all that it started, then run a command; what has not started will not.
 
         Raises:
             DeviceUnusable: something of it cannot be ended.
         """
-        done = _shell(self.transport, _KILL, self.directory)
+        done = _shell(self.transport, f"({_KILL}\n) && {then}", self.directory)
         if done.exit_code:
             raise DeviceUnusable(
                 f"{self.directory}: a process of this job cannot be ended: reboot the device"
@@ -231,8 +231,7 @@ class Job:
 
     def remove(self) -> None:
         """Kill it and delete its directory: what it printed must be safe elsewhere."""
-        self.kill()
-        _shell(self.transport, 'rm -rf "$1"', self.directory)
+        self.kill(then='rm -rf "$1"')
 
 
 def start_job(

@@ -22,7 +22,7 @@ from device_agents.transports.transport import Completed, Transport
 BUNDLE_BYTES = 32 << 20
 SUM_TIMEOUT_S = 300.0  # some GB on a slow card
 
-_HELD = 'cd "$1" 2>/dev/null && find . -name "*.tflite" -exec sha256sum {} +; exit 0'
+_HELD = 'mkdir -p "$1" && cd "$1" && find . -name "*.tflite" -exec sha256sum {} +; exit 0'
 _UNPACK = 'cd "$1" && tar -xf "$2" && rm -f "$2"'
 
 
@@ -77,7 +77,6 @@ def push_models(
             f"{transport.address}: expected {needed / 1e6:.1f} MB of room in {folder} for"
             f" {len(missing)} models, found {free_bytes / 1e6:.1f} MB: make room there"
         )
-    _shell(transport, 'mkdir -p "$1"', folder)
     for bundle in _bundles(missing):
         path = f"{folder}/bundle.tar"
         transport.push(bundle, path)

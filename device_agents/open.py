@@ -12,6 +12,7 @@ from device_agents.address import LocalAddress, SshAddress, parse_address
 from device_agents.board import BoardAgent
 from device_agents.conditions.cores import AUTO, parse_mask
 from device_agents.conditions.limits import LIMITS, Limits
+from device_agents.conditions.settings import PHONE_HOME
 from device_agents.devices_file import DeviceEntry
 from device_agents.errors import BinaryRefused, DeviceUnusable
 from device_agents.local import LocalAgent
@@ -32,8 +33,8 @@ class AgentOptions:
 
     ``cores`` is ``auto`` or a mask in hexadecimal; ``benchmark_binary`` a phone's timing tool, of
     this sha256 where one is named; ``python`` a board's interpreter, by default the environment
-    that ``doctor --install`` makes; ``serial`` the device that is expected; ``state_folder`` where
-    this machine keeps the locks of devices.
+    that ``doctor --install`` makes; ``serial`` the device that is expected; ``device_folder`` where
+    files go on it, ``state_folder`` where this machine keeps the locks of devices.
     """
 
     cores: str = AUTO
@@ -47,6 +48,7 @@ class AgentOptions:
     ssh_key: Path | None = None
     known_hosts: Path | None = None
     adb_key: Path | None = None
+    device_folder: str | None = None
     state_folder: Path = field(default_factory=_default_state_folder)
     limits: Limits = LIMITS
 
@@ -109,6 +111,7 @@ def open_agent(
             cores=options.cores,
             delegate=delegate,
             serial=options.serial,
+            folder=options.device_folder,
             limits=options.limits,
         )
     binary = _binary(address, options)
@@ -122,6 +125,7 @@ def open_agent(
         delegate=options.delegate,
         power_mode=options.power_mode,
         serial=options.serial,
+        folder=options.device_folder or PHONE_HOME,
         limits=options.limits,
     )
 
