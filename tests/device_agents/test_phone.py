@@ -31,6 +31,7 @@ from device_agents.measurement import (
     Outcome,
     ResidentPlan,
 )
+from device_agents.packs import PackedPlan, PackVisit
 from device_agents.phone import PhoneAgent
 from device_agents.processes import ProcessPlan, ProcessVisit, is_measured
 from device_agents.transports.local import LocalTransport
@@ -444,3 +445,18 @@ def test_models_with_few_visits_get_more_until_they_agree_or_have_the_most(
         mine = [visit for visit in visits_of(outcomes) if visit.sha256 == model.sha256]
         assert is_measured(mine, plan)
         assert len(mine) in (2, 4)
+
+
+def test_a_pack_is_profiled_and_what_is_clean_is_timed(
+    tmp_path: Path, phone: EmulatedPhone, models: list[ModelFile]
+) -> None:
+    pack = write_model(tmp_path, "convolution", "convolution", width=64, size=16)
+    plan = PackedPlan(runs=5, warmup_s=0.01, pause_s=0.0, clean=ONCE)
+    with agent_for(phone, tmp_path) as agent:
+        assert agent.condition(precision="float32", plan=plan).method == "packed"
+        outcomes = list(agent.measure([replace(pack, role="pack"), models[0]], plan))
+    assert counts(outcomes) == {models[0].sha256: 1}
+    (found,) = [outcome for outcome in outcomes if isinstance(outcome, PackVisit)]
+    assert found.sha256 == pack.sha256
+    assert [row.index for row in found.profile.rows] == [0, 1]
+    assert found.origin is not None
