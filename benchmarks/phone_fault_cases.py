@@ -111,7 +111,7 @@ DEVICE = (
 )
 TOOL = (
     Case("crash 134, once", _at("run 4", "crash 134")),
-    Case("crash 139, always", _at("run 1+", "crash 139"), cause="in a row"),
+    Case("crash 139, always", _at("run 1+", "crash 139"), cause="139"),
     Case("hangs", _at("run 4", "hang")),
     Case("garbage", _at("run 4", "garbage")),
     Case("exit 0 without result", _at("run 4", "empty")),

@@ -313,7 +313,7 @@ class Protocol:
         return ""
 
     def _judge(self, before: PhoneState, after: PhoneState, held: Sequence[ProcessOutcome]) -> str:
-        """Return what is wrong with a span; the anchors of a good one become the reference."""
+        """Return what is wrong with a span; the first anchors of a session are the reference."""
         found = violations(
             before, after, self._limits,
             fixed_performance=self._wanted.fixed_performance, ours=self._wanted.ours,
@@ -331,13 +331,13 @@ class Protocol:
                     mine.append(visit.value_ns)
                 else:
                     shares.append(visit.value_ns / median(mine) - 1)
+        self._references = references  # also if those of its end have drifted from them
         drift = median(shares) if shares else 0.0
         if abs(drift) > self._limits.anchor_share:
             return (
                 f"anchors drifted by {drift:+.1%}: expected them within"
                 f" {self._limits.anchor_share:.0%} of the first of this session"
             )
-        self._references = references
         return ""
 
     def _is_anchor(self, sha256: str) -> bool:
