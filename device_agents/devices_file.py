@@ -101,7 +101,8 @@ def choose_devices(text: str, devices: Mapping[str, DeviceEntry]) -> tuple[Devic
 def _parse(file: Path, text: str, name: str, entry: object) -> DeviceEntry:
     if not isinstance(entry, dict):
         raise DevicesFileError(
-            f"{file}, line {_line(text, None, name)}: expected a table [{name}] of a device, found {name} = {entry!r}"
+            f"{file}, line {_line(text, None, name)}: expected a table [{name}] of a device,"
+            f" found {name} = {entry!r}"
         )
     for key, value in entry.items():
         where = f"{file}, line {_line(text, name, key)}, key {key!r}"
