@@ -27,7 +27,7 @@ check: $(VENV)/.installed-test
 	$(BIN)/lint-imports
 
 bench: $(VENV)/.installed-test
-	for script in $(filter-out %/claim.py %/additive.py %/exporters_compared.py,$(wildcard benchmarks/[a-z]*.py)); do \
+	for script in $(filter-out %/claim.py %/additive.py %/emulated.py %/phone_fault_cases.py %/exporters_compared.py,$(wildcard benchmarks/[a-z]*.py)); do \
 		$(BIN)/python -m benchmarks.$$(basename $$script .py) || exit 1; done
 
 bench-exporters: $(EXPORTERS)/.installed

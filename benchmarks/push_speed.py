@@ -29,12 +29,12 @@ from device_agents.transports.adb_server import AdbServer, AdbServerTransport
 
 SIZE_BYTES = 64 << 20
 ROUNDS = 3
-TARGET_SHARE = 0.5
+USB_2_MB_S = 40.0  # what is left of its 60 in practice
 TARGET = "/data/local/tmp/pushed"
 START_TIMEOUT_S = 20.0
 CLAIM = (
-    f"verified pushes of {SIZE_BYTES >> 20} MiB reach {TARGET_SHARE:.0%} of the speed of adb push"
-    " and a sum on the phone"
+    f"verified pushes of {SIZE_BYTES >> 20} MiB are faster than the {USB_2_MB_S:g} MB/s of a"
+    " USB 2 cable"
 )
 Ways = Mapping[str, Callable[[], None]]
 
@@ -130,10 +130,9 @@ def main() -> None:
     parser.add_argument("--mib", type=int, default=SIZE_BYTES >> 20)
     options = parser.parse_args()
     figures = measure(size_bytes=options.mib << 20)
-    peer = figures.get("adb_push_and_sum_mb_s")
-    ours = min(figures[way] for way in ("adb_tcp_mb_s", "adb_server_mb_s") if way in figures)
-    holds = peer is not None and ours >= TARGET_SHARE * peer
-    lines = () if peer is not None else ("without adb there is nothing to compare with",)
+    ours = [figures[way] for way in ("adb_tcp_mb_s", "adb_server_mb_s") if way in figures]
+    lines = () if len(ours) > 1 else ("no adb here: neither its server nor its push was timed",)
+    holds = min(ours) > USB_2_MB_S
     print_claim(CLAIM, figures, holds=holds, as_json=options.json, lines=lines)
 
 
