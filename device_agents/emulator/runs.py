@@ -4,6 +4,7 @@
 
 All of it is one process, as on a phone, where taskset becomes the tool. The stand-in takes longer
 to load than a native tool: who reckons what a harness costs beside the tool needs that apart.
+The end is seen by a thread, a moment late where this machine is busy.
 """
 
 from __future__ import annotations

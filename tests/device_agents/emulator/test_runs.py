@@ -17,7 +17,8 @@ def test_each_process_of_the_tool_is_on_record_when_it_has_ended(tmp_path: Path)
         ended = time.time()
         runs = phone.runs.ended
     assert len(runs) == len(visits) == len({run.pid for run in runs}) == 3
-    times = [t for r in runs for t in (r.started_unix_s, r.loaded_unix_s, r.ended_unix_s)]
-    assert times == sorted(times)
-    assert began < times[0]
-    assert times[-1] < ended
+    assert all(run.started_unix_s < run.loaded_unix_s < run.ended_unix_s for run in runs)
+    starts = [run.started_unix_s for run in runs]
+    assert starts == sorted(starts)  # one after the other
+    assert began < starts[0]
+    assert runs[-1].ended_unix_s < ended
