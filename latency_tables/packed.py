@@ -161,26 +161,9 @@ def price_packs(
     return replace(table, check=check)
 
 
-@dataclass(frozen=True, slots=True)
-class _Packed:
-    """One layer's values in the packs that it was dealt into, in nanoseconds, unscaled."""
-
-    values_ns: tuple[float, ...]
-    last_unix_s: float
-    sha256: str
-
-    @property
-    def value_ns(self) -> float:
-        return median(self.values_ns)
-
-    @property
-    def spread(self) -> float:
-        return (max(self.values_ns) - min(self.values_ns)) / self.value_ns
-
-
 def _read_packs(
     packs: Iterable[Model], visits: Mapping[str, Sequence[Outcome]], precision: str
-) -> tuple[dict[str, _Packed], dict[str, str], dict[str, str]]:
+) -> tuple[dict[str, PackedLayer], dict[str, str], dict[str, str]]:
     """Return layers by key that profiles price, why packs by name and layers by key have none."""
     values: dict[str, list[float]] = {}
     last: dict[str, tuple[float, str]] = {}
@@ -204,11 +187,11 @@ def _read_packs(
                 continue
             values.setdefault(key, []).append(time_ns)
             last[key] = max(last.get(key, (0.0, "")), (found[-1].started_unix_s, pack.sha256))
-    packed = {key: _Packed(tuple(ns), *last[key]) for key, ns in values.items()}
+    packed = {key: PackedLayer(tuple(ns), *last[key]) for key, ns in values.items()}
     return packed, failed, too_fast
 
 
-def _rows(packed: Mapping[str, _Packed], scale: float, plan: PackedPlan) -> dict[str, Row]:
+def _rows(packed: Mapping[str, PackedLayer], scale: float, plan: PackedPlan) -> dict[str, Row]:
     return {
         key: Row(
             layer=key,
