@@ -172,9 +172,10 @@ class Protocol:
         jobs = yield Recover()
         assert isinstance(jobs, tuple)
         for seen in jobs:
-            span = Span()
-            if not (yield from self._take(seen, span)):
-                yield from self._close(span)
+            rest, span = iter(seen), Span()
+            while (yield from self._take(rest, span)):
+                pass  # one bad span says nothing of the next
+            yield from self._close(span)
         yield Forget()
         self._references.clear()  # another session's
         lost = 0
