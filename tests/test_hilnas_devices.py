@@ -2,6 +2,7 @@
 
 import json
 import os
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -110,6 +111,13 @@ def test_what_no_device_is(arguments: tuple[str, ...], message: str, code: int) 
     result = hilnas(*arguments)
     assert result.exit_code == code, result.output
     assert message in result.output
+
+
+def test_a_taken_port_is_one_line() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        result = hilnas("emulate", "phone", "--port", str(listener.getsockname()[1]))
+    assert result.exit_code == 1
+    assert "taken" in result.stderr
 
 
 def test_a_typo_in_devices_toml_is_told_with_its_line() -> None:

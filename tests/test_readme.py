@@ -4,6 +4,7 @@ import json
 import os
 import re
 import shlex
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -19,6 +20,7 @@ COMMANDS = [
 ]
 # On a busy machine a measurement may be unstable (3), and the doctor finds it not ready (4)
 DONE = {"doctor": (0, 4)}
+README_PORT = "5655"
 DEMO_KEYS = {
     "table", "run", "model", "report", "predicted_ms", "measured_ms", "accuracy_torch",
     "accuracy_tflite", "wall_s",
@@ -52,6 +54,13 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
+def port() -> str:
+    """A free port, in place of the one in the README, which another may have."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        return str(listener.getsockname()[1])
+
+
+@pytest.fixture(scope="module")
 def servers() -> Iterator[list[subprocess.Popen[str]]]:
     """What the README starts and leaves running; ended when the reader is done."""
     running: list[subprocess.Popen[str]] = []
@@ -63,9 +72,9 @@ def servers() -> Iterator[list[subprocess.Popen[str]]]:
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_a_command_of_the_readme_works(
-    command: str, folder: Path, servers: list[subprocess.Popen[str]]
+    command: str, folder: Path, servers: list[subprocess.Popen[str]], port: str
 ) -> None:
-    words = shlex.split(command)
+    words = shlex.split(command.replace(README_PORT, port))
     if words[1] == "emulate":
         servers.append(start([sys.executable, "-m", *words], folder))
         return

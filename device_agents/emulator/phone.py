@@ -32,6 +32,7 @@ from device_agents.emulator.state import State, kernel_files
 from device_agents.emulator.sync import SyncService
 from device_agents.emulator.system_server import SystemServer
 from device_agents.emulator.terminal import TerminalService
+from device_agents.errors import DeviceUnusable
 
 DEFAULT_SERIAL = "EMULATED0001"
 BOOT_S = 0.5
@@ -69,7 +70,7 @@ class EmulatedPhone:
 
         Raises:
             KeyError: no profile has this name.
-            DeviceUnusable: the root cannot hold a phone.
+            DeviceUnusable: the root cannot hold a phone, or, at ``with``, the port is taken.
         """
         self.profile = PROFILES[profile] if isinstance(profile, str) else profile
         self.state = State(self.profile, serial)
@@ -172,7 +173,12 @@ class EmulatedPhone:
             time.sleep(POLL_S)
 
     def _listen(self, port: int) -> int:
-        listener = socket.create_server(("127.0.0.1", port))
+        try:
+            listener = socket.create_server(("127.0.0.1", port))
+        except OSError as error:
+            raise DeviceUnusable(
+                f"expected a free port, found {port} taken ({error.strerror}): choose another, or 0"
+            ) from error
         self._listener = listener
         threading.Thread(target=self._accept, args=(listener,), daemon=True).start()
         return int(listener.getsockname()[1])
