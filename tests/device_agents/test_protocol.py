@@ -281,6 +281,15 @@ def test_a_span_that_an_earlier_session_violated_stays_invalid() -> None:
     assert phone.visits == 5
 
 
+def test_a_span_that_an_earlier_session_violated_costs_none_of_those_after_it() -> None:
+    left = (PHONE, visit("layer0"), is_hot(PHONE), PHONE, *[visit("layer0")] * 3, PHONE)
+    phone = ScriptedPhone(jobs=(left,))
+    outcomes = list(measure(phone, LAYERS[:1]))
+    kinds = [isinstance(outcome, FailedVisit) for outcome in outcomes]
+    assert kinds[:4] == [True, False, False, False]
+    assert phone.visits == 2
+
+
 @pytest.mark.parametrize(
     ("wrong", "limit_s"),
     [
