@@ -133,9 +133,7 @@ def profile(
                 )
             ]  # fmt: skip
         else:
-            say(
-                f"first the anchors on each of {len(agents)} devices: minutes, then who shares a table"
-            )
+            say(f"first, some minutes, the anchors on each of {len(agents)} devices")
             fleet = profile_fleet(agents, layers, table_store(), name, request, progress=update)
             results, drained = list(fleet.tables), fleet.drained
     for address, reason in drained.items():
