@@ -282,7 +282,8 @@ def test_a_span_that_an_earlier_session_violated_stays_invalid() -> None:
 
 
 def test_a_span_that_an_earlier_session_violated_costs_none_of_those_after_it() -> None:
-    left = (PHONE, visit("layer0"), is_hot(PHONE), PHONE, *[visit("layer0")] * 3, PHONE)
+    again = [visit("layer0") for _ in range(3)]
+    left: tuple[Seen, ...] = (PHONE, visit("layer0"), is_hot(PHONE), PHONE, *again, PHONE)
     phone = ScriptedPhone(jobs=(left,))
     outcomes = list(measure(phone, LAYERS[:1]))
     kinds = [isinstance(outcome, FailedVisit) for outcome in outcomes]
