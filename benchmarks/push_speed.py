@@ -26,11 +26,12 @@ from benchmarks.emulated import connect
 from device_agents.address import AdbAddress
 from device_agents.emulator.phone import EmulatedPhone
 from device_agents.transports.adb_server import AdbServer, AdbServerTransport
+from device_agents.transports.transport import PHONE_SCRATCH
 
 SIZE_BYTES = 64 << 20
 ROUNDS = 3
 USB_2_MB_S = 40.0  # what is left of its 60 in practice
-TARGET = "/data/local/tmp/pushed"
+TARGET = f"{PHONE_SCRATCH}/pushed"
 START_TIMEOUT_S = 20.0
 CLAIM = (
     f"verified pushes of {SIZE_BYTES >> 20} MiB are faster than the {USB_2_MB_S:g} MB/s of a"

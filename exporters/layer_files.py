@@ -22,7 +22,6 @@ import json
 import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from types import TracebackType
 
 from exporters.direct import DirectExporter
 from exporters.errors import DamagedModel, WriteFailed
@@ -97,12 +96,7 @@ class _Index:
     def __enter__(self) -> _Index:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        at: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._file.close()
 
     def append(self, line: bytes) -> None:

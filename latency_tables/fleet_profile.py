@@ -69,7 +69,7 @@ def profile_fleet(
             layers, request.networks, Path(work), request.seed, exporter, report.part()
         )
         anchors = choose_anchors(models)
-        members, drained = _join(agents, anchors, request, plan)
+        members, drained = _join(agents, anchors, request, plan, report)
     groups = _group(members, anchors, store, name, plan)
 
     def profile(directory: TableDirectory, group: Sequence[_Member]) -> ProfileResult:
@@ -90,11 +90,16 @@ def profile_fleet(
 
 
 def _join(
-    agents: Sequence[Agent], anchors: Sequence[ModelFile], request: Request, plan: Plan
+    agents: Sequence[Agent],
+    anchors: Sequence[ModelFile],
+    request: Request,
+    plan: Plan,
+    report: _Together,
 ) -> tuple[list[_Member], dict[str, str]]:
     """Return the devices that measured the anchors, and why others did not."""
     members, errors = [], dict[str, DeviceError]()
-    for agent, outcomes in zip(agents, measure_anchors(agents, anchors, plan), strict=True):
+    measured = measure_anchors(agents, anchors, plan, part=report.part)
+    for agent, outcomes in zip(agents, measured, strict=True):
         try:
             if isinstance(outcomes, DeviceError):
                 raise outcomes

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import takewhile
 
@@ -12,25 +12,41 @@ from device_agents.measurement import Agent, Condition, ModelFile, Outcome, Plan
 from latency_tables.anchors import AGREE, Floors, anchor_floors, differ
 from latency_tables.errors import SpecimenDiffers
 from latency_tables.fleet import Fleet, measuring
+from latency_tables.floors import least_visits, plan_of
 from latency_tables.journal import Journal
+from latency_tables.measuring import Progress, silent
 
 Given = Mapping[str, Sequence[Outcome]]
 """What devices made of the anchors before anything else, by address."""
 
 
 def measure_anchors(
-    agents: Sequence[Agent], anchors: Sequence[ModelFile], plan: Plan, *, seed: int = 0
+    agents: Sequence[Agent],
+    anchors: Sequence[ModelFile],
+    plan: Plan,
+    *,
+    seed: int = 0,
+    part: Callable[[], Progress] = lambda: silent,
 ) -> list[list[Outcome] | DeviceError]:
-    """Return what each device, all at once, made of the anchors, or why it could not."""
+    """Return what each device, all at once, made of the anchors, or why it could not.
+
+    Args:
+        part: gives the progress of one device.
+    """
 
     stopping = threading.Event()
+    least = sum(least_visits(plan_of(plan, anchor.role)) for anchor in anchors)
 
     def measure(agent: Agent) -> list[Outcome] | DeviceError:
+        report, made = part(), list[Outcome]()
         try:
             with measuring(agent, anchors, plan, done={}, seed=seed) as outcomes:
-                return list(takewhile(lambda _: not stopping.is_set(), outcomes))
+                for outcome in takewhile(lambda _: not stopping.is_set(), outcomes):
+                    made.append(outcome)
+                    report(min(len(made), least), least, "measuring the anchors of each device")
         except DeviceError as error:
             return error
+        return made
 
     if not agents:
         return []

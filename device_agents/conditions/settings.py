@@ -17,9 +17,9 @@ from device_agents.conditions import android
 from device_agents.conditions.probe import probe
 from device_agents.conditions.reading import Unknown
 from device_agents.errors import DeviceUnusable, PullFailed
-from device_agents.transports.transport import Completed, Transport
+from device_agents.transports.transport import PHONE_SCRATCH, Completed, Transport
 
-PHONE_HOME = "/data/local/tmp/hilnas"
+PHONE_HOME = f"{PHONE_SCRATCH}/hilnas"
 SETTINGS_TIMEOUT_S = 60.0  # each is a process of the phone's Java runtime
 _RECORD = "settings"
 _FIXED = "cmd power set-fixed-performance-mode-enabled"

@@ -17,11 +17,10 @@ from typing import TypeVar
 from device_agents.conditions import android, boards, linux
 from device_agents.conditions.probe import Outputs, probe, render_script, split_outputs
 from device_agents.conditions.reading import Reading, Unknown
-from device_agents.transports.transport import Transport
+from device_agents.transports.transport import PHONE_SCRATCH, Transport
 
 T = TypeVar("T")
 
-PHONE_FOLDER = "/data/local/tmp"
 _TOOLS = "benchmark_model benchmark_litert_model"
 _CPU = "/sys/devices/system/cpu"
 _ZONE = "/sys/class/thermal/thermal_zone*"
@@ -53,7 +52,7 @@ _PHONE_COMMANDS = {
     "battery": "dumpsys battery",
     "power": "dumpsys power | grep mWakefulness=",
     "low_power": "settings get global low_power",
-    "room": f"df -k {PHONE_FOLDER}",
+    "room": f"df -k {PHONE_SCRATCH}",
 }
 _BOARD_COMMANDS = {
     "home": "cd; pwd",
@@ -189,7 +188,7 @@ def parse_phone(outputs: Outputs) -> PhoneState:
         battery=_parsed(outputs, "battery", android.parse_battery),
         wakefulness=_parsed(outputs, "power", android.parse_wakefulness),
         low_power=_parsed(outputs, "low_power", android.parse_low_power),
-        linux=_parse_linux(outputs, PHONE_FOLDER),
+        linux=_parse_linux(outputs, PHONE_SCRATCH),
     )
 
 

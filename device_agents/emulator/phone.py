@@ -18,7 +18,6 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from pathlib import Path
-from types import TracebackType
 
 from device_agents.emulator.auth import PublicKey, parse_public_key
 from device_agents.emulator.commands import Answer
@@ -101,12 +100,7 @@ class EmulatedPhone:
         self.port = self._listen(self._wanted_port)
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._hang_up()
         self.sandbox.kill_processes()
         self._server.shutdown()

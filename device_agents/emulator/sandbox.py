@@ -25,9 +25,9 @@ from pathlib import Path
 
 from device_agents.emulator import programs, stand_in
 from device_agents.errors import DeviceUnusable
+from device_agents.transports.transport import PHONE_SCRATCH
 
-HOME = "/data/local/tmp"
-WRITABLE = (HOME, "/sdcard", "/storage")
+WRITABLE = (PHONE_SCRATCH, "/sdcard", "/storage")
 TEXT_LIMIT = 1 << 20
 _CHUNK = 1 << 18
 _OWN_PREFIXES = (
@@ -66,7 +66,7 @@ class Sandbox:
         self._prefix = str(self.root).encode()
         self._kernel_files = threading.Lock()
         self._written: dict[str, str] = {}
-        for folder in (HOME, "/sdcard", "/system/bin", "/proc/self/masks"):
+        for folder in (PHONE_SCRATCH, "/sdcard", "/system/bin", "/proc/self/masks"):
             self.host_path(folder).mkdir(parents=True, exist_ok=True)
         status = self.root / "proc/self/status"
         if not status.is_symlink():
@@ -179,7 +179,7 @@ class Sandbox:
             "LOGNAME": "shell",
             "PATH": f"{self.root}/system/bin",
             "SHELL": f"{self.root}/system/bin/sh",
-            "TMPDIR": f"{self.root}{HOME}",
+            "TMPDIR": f"{self.root}{PHONE_SCRATCH}",
             "USER": "shell",
             programs.PHONE_VARIABLE: str(self.root),
         }

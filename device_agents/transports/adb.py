@@ -30,9 +30,13 @@ from device_agents.transports.shell import (
     has_folder_argv,
     place_argv,
 )
-from device_agents.transports.transport import CONNECT_TIMEOUT_S, RUN_TIMEOUT_S, Completed
+from device_agents.transports.transport import (
+    CONNECT_TIMEOUT_S,
+    PHONE_SCRATCH,
+    RUN_TIMEOUT_S,
+    Completed,
+)
 
-SCRATCH = "/data/local/tmp"
 ALIVE_TIMEOUT_S = 5.0
 
 
@@ -159,7 +163,7 @@ class AdbTransport(ABC):
     @contextmanager
     def _scratch_file(self, data: bytes, deadline: Deadline) -> Iterator[str]:
         """A file on the phone for as long as a command needs it."""
-        path = f"{SCRATCH}/.{secrets.token_hex(8)}"
+        path = f"{PHONE_SCRATCH}/.{secrets.token_hex(8)}"
         with self._opened(sync.SERVICE, deadline) as stream:
             sync.send_file(stream, data, path, 0o600)
         try:

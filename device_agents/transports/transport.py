@@ -16,6 +16,7 @@ from typing import Protocol
 
 RUN_TIMEOUT_S = 30.0
 CONNECT_TIMEOUT_S = 15.0
+PHONE_SCRATCH = "/data/local/tmp"  # where the shell of any Android phone may write and execute
 
 
 @dataclass(frozen=True, slots=True)

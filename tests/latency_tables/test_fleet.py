@@ -146,6 +146,18 @@ def test_ctrl_c_ends_every_group_and_what_was_measured_goes_on(tmp_path: Path) -
         assert sum(counts.values()) >= 50
 
 
+def test_the_anchors_of_every_device_are_seen_to_advance(tmp_path: Path) -> None:
+    seen: list[str] = []
+    phones = [SimulatedPhone("S0"), SimulatedPhone("S1")]
+    store = TableStore(tmp_path)
+    profile_fleet(
+        phones, LAYERS, store, "t", REQUEST, progress=lambda done, total, text: seen.append(text)
+    )
+    assert (
+        seen.count("measuring the anchors of each device") >= 20
+    )  # 2 devices, 5 processes, 2 anchors
+
+
 def test_this_machine_twice_is_a_fleet(tmp_path: Path) -> None:
     """Whether or not two agents on one core agree, each layer is measured in every table."""
     plan = ResidentPlan(hot=2, min_visits=3, max_visits=3, min_span_s=0.0, tolerance=1.0)
