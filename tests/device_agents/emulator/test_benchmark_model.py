@@ -177,7 +177,12 @@ def test_it_goes_wrong_when_told(
 
 def test_it_hangs_until_it_is_killed(phone: EmulatedPhone) -> None:
     phone.faults.add_next("run", "hang")
-    done = run_on(phone, "timeout -s KILL 2 ./benchmark_model --graph=x; pidof benchmark_model")
+    done = run_on(
+        phone,
+        "./benchmark_model --graph=x > out & until grep -q STARTING out; do sleep 0.05; done\n"
+        "sleep 0.3; pidof benchmark_model > running || exit 3\n"
+        "kill -9 $!; wait; cat out; pidof benchmark_model",
+    )
     assert done.stdout.startswith("INFO: STARTING!")
     assert done.code == 1
 
