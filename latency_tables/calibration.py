@@ -15,8 +15,10 @@ from dataclasses import replace
 
 import numpy as np
 
-from latency_tables.table import Calibration, LatencyTable, MeasuredNetwork
+from latency_tables.errors import NotAdditive, Uncalibrated
+from latency_tables.table import Calibration, Floats, LatencyTable, MeasuredNetwork
 from networks.block_strings import format_network
+from networks.layers import Layer
 from networks.network import Network
 from networks.spaces.space import Space
 
@@ -44,6 +46,21 @@ def fit_calibration(table: LatencyTable, networks: Sequence[MeasuredNetwork]) ->
         float(np.sqrt((deviations**2).sum() / (ratios.size - 1))) if ratios.size > 1 else None
     )
     return Calibration(scale, residual, int(ratios.size))
+
+
+def calibrated_ms(table: LatencyTable, layers: Sequence[Layer]) -> Floats:
+    """Return each layer's share of a network's latency, shape ``(n,)``, NaN where unpriced.
+
+    Raises:
+        Uncalibrated: the table has no scale.
+        NotAdditive: its calibration gives layers no share of their own.
+    """
+    calibration = table.calibration
+    if calibration is None:
+        raise Uncalibrated(table.name)
+    if not calibration.is_additive:
+        raise NotAdditive(table.name, calibration.kind)
+    return calibration.scale * table.hot_ms([layer.key for layer in layers])
 
 
 def choose_networks(space: Space, *, n: int = 9, seed: int = 0) -> tuple[Network, ...]:

@@ -16,6 +16,7 @@
     - InvalidRow             a row that cannot be: no latency is less than or equal to 0
     - MissingLayers          layers that the table does not price (with the nearest it does)
     - Uncalibrated           no whole network ties the sum of layers to the truth
+    - NotAdditive            a calibration that is no sum over layers, where exact answers need one
   x NotMeasured              nothing came of it: the budget was too small, or every visit failed
   x PackDiscarded            an op profile whose rows cannot be given to layers beyond doubt
   x ValidationError          too few networks, or numbers that cannot be compared
@@ -147,6 +148,16 @@ class Uncalibrated(TableError):
         super().__init__(
             f"table {table!r} has no calibration network yet, so its sums are of unknown scale;"
             " run the same profile again to finish it"
+        )
+
+
+class NotAdditive(TableError):
+    """The calibration is not a sum over layers."""
+
+    def __init__(self, table: str, kind: str) -> None:
+        super().__init__(
+            f"table {table!r}: expected an additive calibration, found {kind!r}: its networks are"
+            " no sums over layers, so nothing exact can be said of the space"
         )
 
 

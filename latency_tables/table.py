@@ -12,6 +12,8 @@ History of the schema (``hilnas.table``, key ``schema``; the checksum's place ne
     1   the columns of SCHEMA, ``cold_ms`` in every row
     2   ``cold_ms`` is null where the method has no cold sample; the device's serial; of the packed
         method, how its rows compare with what was timed clean
+    3   interval, 90th percentile, samples, reason, serial and journal rows of each row; rows that
+        are predicted, not measured; anchors; the scale's error, calibrations beyond a scale
 """
 
 from __future__ import annotations
@@ -24,7 +26,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, Self
+from typing import TYPE_CHECKING, Any, Literal, Self, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -44,7 +46,7 @@ from latency_tables.errors import (
 if TYPE_CHECKING:
     import pandas as pd
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 SCHEMA = pa.schema(
     [
         pa.field("layer", pa.string(), nullable=False),
@@ -55,9 +57,22 @@ SCHEMA = pa.schema(
         pa.field("spread", pa.float64(), nullable=False),
         pa.field("measured_unix_s", pa.float64(), nullable=False),
         pa.field("sha256", pa.string(), nullable=False),
+        pa.field("low_ms", pa.float64()),
+        pa.field("high_ms", pa.float64()),
+        pa.field("p90_ms", pa.float64()),
+        pa.field("samples", pa.int64(), nullable=False),
+        pa.field("reason", pa.string(), nullable=False),
+        pa.field("serial", pa.string()),
+        pa.field("journal_rows", pa.list_(pa.int64()), nullable=False),
     ]
 )
-Status = Literal["ok", "unstable"]
+_LATENCIES = ("hot_ms", "cold_ms", "low_ms", "high_ms", "p90_ms")
+Status = Literal["ok", "unstable", "predicted"]
+CalibrationKind = Literal["scale", "scale-by-weights"]
+LEVEL = 0.90
+"""Probability that another session's value lies in a row's interval."""
+_Z = 1.6448536269514722  # half of an interval of that level, in standard deviations
+Floats = npt.NDArray[np.float64]
 _CHECKSUM = re.compile(rb"sha256-of-this-file:([0-9a-f]{64})")
 _NO_CHECKSUM = b"sha256-of-this-file:" + b"0" * 64
 
@@ -66,8 +81,15 @@ _NO_CHECKSUM = b"sha256-of-this-file:" + b"0" * 64
 class Row:
     """One layer's latency: floor of hot invocations, median of cold ones if the method has any.
 
-    ``status`` is ``unstable`` where the smallest visit minima did not come to agree; ``spread``
-    is how far they lie apart, relative. ``measured_unix_s`` is the start of the last visit.
+    status          ``ok``; ``unstable`` where the smallest visit minima did not come to agree;
+                    ``predicted`` where nothing was measured and a model says it, with an interval
+    reason          why it is not ``ok``, in words
+    spread          how far the smallest minima lie apart, relative
+    low_ms, high_ms where an independent session's value would lie, 90 %; None where unknown
+    p90_ms          90th percentile of the hot samples
+    measured_unix_s start of the last visit
+    serial          the specimen it was measured on, where that has one
+    journal_rows    ids of its visits in the journal
     """
 
     layer: str
@@ -78,15 +100,55 @@ class Row:
     spread: float
     measured_unix_s: float
     sha256: str
+    low_ms: float | None = None
+    high_ms: float | None = None
+    p90_ms: float | None = None
+    samples: int = 0
+    reason: str = ""
+    serial: str | None = None
+    journal_rows: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
-        for name, value in (("hot_ms", self.hot_ms), ("cold_ms", self.cold_ms)):
+        for name in _LATENCIES:
+            value = getattr(self, name)
             if value is not None and not (math.isfinite(value) and value > 0):
                 raise InvalidRow(f"{self.layer}: {name} is finite and over 0, found {value}")
-        if self.visits < 1 or not (math.isfinite(self.spread) and self.spread >= 0):
+        if self.status not in get_args(Status):
+            raise InvalidRow(
+                f"{self.layer}: status is one of {', '.join(get_args(Status))},"
+                f" found {self.status!r}"
+            )
+        least = 0 if self.status == "predicted" else 1
+        if self.visits < least or not (math.isfinite(self.spread) and self.spread >= 0):
             raise InvalidRow(f"{self.layer}: visits start at 1 and spread at 0, found {self}")
-        if self.status not in ("ok", "unstable"):
-            raise InvalidRow(f"{self.layer}: status is 'ok' or 'unstable', found {self.status!r}")
+        if (self.low_ms is None) != (self.high_ms is None):
+            raise InvalidRow(f"{self.layer}: an interval has two ends, found {self}")
+        if self.low_ms is not None and not self.low_ms <= self.hot_ms <= (self.high_ms or 0.0):
+            raise InvalidRow(f"{self.layer}: hot_ms lies in its interval, found {self}")
+        if self.status == "predicted" and self.low_ms is None:
+            raise InvalidRow(f"{self.layer}: a predicted row has an interval, found none")
+
+    @property
+    def relative_std(self) -> float | None:
+        """Standard deviation of another session's value, relative; None where unknown."""
+        if self.low_ms is None or self.high_ms is None:
+            return None
+        return math.log(self.high_ms / self.low_ms) / (2 * _Z)
+
+
+@dataclass(frozen=True, slots=True)
+class Anchor:
+    """A fixed model that tells drift: measured first in every refresh, against ``latency_ms``.
+
+    ``kind`` is a layer's kind or ``network``; ``label`` a layer key or a network's text; ``band``
+    the relative difference of one session's value that still is no drift.
+    """
+
+    kind: str
+    label: str
+    sha256: str
+    latency_ms: float
+    band: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,16 +175,27 @@ class MeasuredNetwork:
 class Calibration:
     """``latency = scale x sum of rows``, from ``networks`` networks.
 
-    ``residual`` is the relative standard deviation of networks around it; None from one network.
+    residual    relative standard deviation of networks around it; None from one network
+    scale_std   relative standard error of the scale itself; None where unknown
+    kind        ``scale`` is the equation above, additive along the layers; others, which only
+                cross-validation may choose, say in ``coefficients`` what they add
     """
 
     scale: float
     residual: float | None
     networks: int
+    scale_std: float | None = None
+    kind: CalibrationKind = "scale"
+    coefficients: tuple[float, ...] = ()
 
     def __post_init__(self) -> None:
         if not (math.isfinite(self.scale) and self.scale > 0 and self.networks > 0):
             raise InvalidRow(f"a calibration's scale is finite and over 0, found {self}")
+
+    @property
+    def is_additive(self) -> bool:
+        """Whether a network's latency is a sum over its layers, as exact answers need it."""
+        return self.kind == "scale"
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,11 +255,12 @@ class LatencyTable:
     provenance: Provenance
     invalid: Mapping[str, str] = field(default_factory=dict)
     check: PackCheck | None = None
+    anchors: tuple[Anchor, ...] = ()
 
     def __post_init__(self) -> None:
         if not self.rows.schema.equals(SCHEMA):
             raise InvalidRow(f"expected the columns {SCHEMA.names}, found {self.rows.schema.names}")
-        for column in ("hot_ms", "cold_ms"):
+        for column in _LATENCIES:
             known = self.rows.filter(self.rows[column].is_valid())
             values = known[column].to_numpy()
             bad = np.flatnonzero(~(np.isfinite(values) & (values > 0)))
@@ -211,6 +285,7 @@ class LatencyTable:
         calibration: Calibration | None = None,
         invalid: Mapping[str, str] | None = None,
         check: PackCheck | None = None,
+        anchors: Sequence[Anchor] = (),
     ) -> Self:
         """Return the table of these rows, in any order.
 
@@ -221,7 +296,7 @@ class LatencyTable:
         arrow = pa.Table.from_pylist(columns, schema=SCHEMA)
         return cls(
             name, condition, arrow, tuple(networks), calibration, provenance, dict(invalid or {}),
-            check,
+            check, tuple(anchors),
         )  # fmt: skip
 
     @property
@@ -242,13 +317,16 @@ class LatencyTable:
             KeyError: there is none.
         """
         (values,) = self.rows.slice(self._places[layer], 1).to_pylist()
-        return Row(**values)
+        return Row(**{**values, "journal_rows": tuple(values["journal_rows"])})
 
-    def hot_ms(self, layers: Sequence[str]) -> npt.NDArray[np.float64]:
+    def hot_ms(self, layers: Sequence[str]) -> Floats:
         """Return the hot floor of each layer key, shape ``(n,)``, NaN where there is no row."""
-        hot, places = self.rows["hot_ms"].to_numpy(), self._places
-        found = [places.get(layer, -1) for layer in layers]
-        return np.array([hot[place] if place >= 0 else np.nan for place in found])
+        return self._values(self.rows["hot_ms"].to_numpy(), layers)
+
+    def relative_std(self, layers: Sequence[str]) -> Floats:
+        """Return that of each layer key's row, shape ``(n,)``, NaN where there is none."""
+        low, high = (self.rows[name].to_numpy() for name in ("low_ms", "high_ms"))
+        return self._values(np.log(high / low) / (2 * _Z), layers)
 
     def extend(self, other: LatencyTable) -> LatencyTable:
         """Return this table with the other's rows; of two rows of one layer the later stays.
@@ -296,6 +374,7 @@ class LatencyTable:
             "provenance": asdict(self.provenance),
             "invalid": dict(self.invalid),
             "check": None if self.check is None else asdict(self.check),
+            "anchors": [asdict(anchor) for anchor in self.anchors],
         }
         metadata = {
             b"hilnas.table": json.dumps(description, sort_keys=True).encode(),
@@ -327,14 +406,15 @@ class LatencyTable:
         return cls(
             about["name"],
             Condition.from_dict(about["condition"]),
-            file.read().replace_schema_metadata(None).cast(SCHEMA).combine_chunks(),
+            _with_all_columns(file.read()).combine_chunks(),
             tuple(
                 MeasuredNetwork(**{**n, "layers": tuple(n["layers"])}) for n in about["networks"]
             ),
-            None if calibration is None else Calibration(**calibration),
+            None if calibration is None else _parse_calibration(calibration),
             Provenance(**{**provenance, "sessions": tuple(provenance["sessions"])}),
             about["invalid"],
             None if check is None else PackCheck(**check),
+            tuple(Anchor(**anchor) for anchor in about.get("anchors", ())),  # since schema 3
         )
 
     @classmethod
@@ -350,9 +430,28 @@ class LatencyTable:
             raise TableError(f"{path}: expected a latency table, found {error.strerror}") from error
         return cls.from_bytes(data, Path(path))
 
+    def _values(self, column: Floats, layers: Sequence[str]) -> Floats:
+        places = self._places
+        found = [places.get(layer, -1) for layer in layers]
+        return np.array([column[place] if place >= 0 else np.nan for place in found])
+
     @cached_property
     def _places(self) -> dict[str, int]:
         return {layer: place for place, layer in enumerate(self.rows["layer"].to_pylist())}
+
+
+def _with_all_columns(rows: pa.Table) -> pa.Table:
+    """Return rows with what they say of the columns that their schema did not have yet."""
+    none = {"samples": 0, "reason": "", "journal_rows": []}
+    for column in SCHEMA:
+        if column.name not in rows.schema.names:
+            values = pa.array([none.get(column.name)] * rows.num_rows, column.type)
+            rows = rows.append_column(column, values)
+    return rows.replace_schema_metadata(None).select(SCHEMA.names).cast(SCHEMA)
+
+
+def _parse_calibration(values: Mapping[str, Any]) -> Calibration:
+    return Calibration(**{**values, "coefficients": tuple(values.get("coefficients", ()))})
 
 
 def _check_bytes(data: bytes, path: Path) -> None:

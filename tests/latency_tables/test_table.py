@@ -100,7 +100,7 @@ def test_a_newer_table_is_refused(table: LatencyTable, monkeypatch: pytest.Monke
     with monkeypatch.context() as patch:
         patch.setattr("latency_tables.table.SCHEMA_VERSION", 9)
         data = table.to_bytes()
-    with pytest.raises(TableNewer, match="schema 2 or older, found 9"):
+    with pytest.raises(TableNewer, match="schema 3 or older, found 9"):
         LatencyTable.from_bytes(data, HERE)
 
 
