@@ -20,7 +20,7 @@ from latency_tables.table import Calibration, Floats, LatencyTable, MeasuredNetw
 from networks.block_strings import format_network
 from networks.layers import Layer
 from networks.network import Network
-from networks.spaces.space import Space
+from networks.spaces.space import LayerSpace
 
 CANDIDATES = 200
 
@@ -63,7 +63,7 @@ def calibrated_ms(table: LatencyTable, layers: Sequence[Layer]) -> Floats:
     return calibration.scale * table.hot_ms([layer.key for layer in layers])
 
 
-def choose_networks(space: Space, *, n: int = 9, seed: int = 0) -> tuple[Network, ...]:
+def choose_networks(space: LayerSpace, *, n: int = 9, seed: int = 0) -> tuple[Network, ...]:
     """Return ``n`` networks that span the space: quantiles by multiply-adds of a uniform sample.
 
     Multiply-adds, not a table's sums, so that the choice is made before anything is measured and

@@ -1,11 +1,12 @@
 """Searcher: who proposes what to try next, and hears how good it was.
 
-    ask(n)  ->  genotypes  --(evaluated elsewhere)-->  tell(genotypes, rewards)
+    ask(n)  ->  genotypes  --(evaluated elsewhere)-->  tell(genotypes, rewards, values)
 
 Asks may run ahead of tells, but results are told in the order in which they were asked, and an
-evaluation that failed is told as ``None``. A searcher is deterministic: its space, its seed and
-the order of asks and tells decide every proposal. So resume is replay: `recover` asks and tells
-again what a run recorded, and the searcher stands where it stood.
+evaluation that failed is told as ``None``. Most searchers hear rewards alone; those that search for
+a whole front hear ``values``, one number an objective. A searcher is deterministic: its space, its
+seed and the order of asks and tells decide every proposal. So resume is replay: `recover` asks and
+tells again what a run recorded, and the searcher stands where it stood.
 """
 
 from __future__ import annotations
@@ -26,6 +27,13 @@ Rewards = Sequence[float | None]
 """One reward a genotype, higher is better; ``None`` where the evaluation failed."""
 
 
+Values = Sequence[tuple[float, ...] | None]
+"""One tuple a genotype, every objective higher is better; ``None`` where the evaluation failed.
+
+The last number is the violation of limits: 0 where all are met, else how far they are missed.
+"""
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Asked:
     """A recorded ask: the genotypes it returned."""
@@ -39,6 +47,7 @@ class Told:
 
     genotypes: Genotypes
     rewards: Rewards
+    values: Values | None = None
 
 
 class Searcher(Protocol):
@@ -53,7 +62,7 @@ class Searcher(Protocol):
         """Return the next ``n`` proposals, shape ``(n, n_decisions)``; repeats are allowed."""
         ...
 
-    def tell(self, genotypes: Genotypes, rewards: Rewards) -> None:
+    def tell(self, genotypes: Genotypes, rewards: Rewards, values: Values | None = None) -> None:
         """Hear the rewards of the oldest proposals that were not yet told.
 
         Raises:
@@ -92,6 +101,10 @@ class ReplayingSearcher(ABC):
     def learn(self, genotypes: Genotypes, rewards: Rewards) -> None:  # noqa: B027
         """Hear the rewards of earlier proposals, in their order. Nothing to do by default."""
 
+    def learn_values(self, genotypes: Genotypes, rewards: Rewards, values: Values) -> None:
+        """Hear rewards and values; by default the values are not used."""
+        self.learn(genotypes, rewards)
+
     @property
     def figures(self) -> Mapping[str, float]:
         """What the last tells did, by name."""
@@ -110,8 +123,8 @@ class ReplayingSearcher(ABC):
         self._pending.extend(genotypes.copy())
         return genotypes
 
-    def tell(self, genotypes: Genotypes, rewards: Rewards) -> None:
-        """Hear the rewards of the oldest proposals that were not yet told."""
+    def tell(self, genotypes: Genotypes, rewards: Rewards, values: Values | None = None) -> None:
+        """Hear the rewards, and values, of the oldest proposals that were not yet told."""
         genotypes = np.asarray(genotypes, np.int8)
         expected = (len(rewards), len(self.space.decisions))
         if genotypes.shape != expected:
@@ -126,15 +139,20 @@ class ReplayingSearcher(ABC):
         for reward in rewards:
             if reward is not None and not np.isfinite(reward):
                 raise OrderError(f"a reward is finite, or None for a failure, found {reward}")
+        if values is not None:
+            _check_values(values, rewards)
         for _ in rewards:
             self._pending.popleft()
-        self.learn(genotypes, rewards)
+        if values is None:
+            self.learn(genotypes, rewards)
+        else:
+            self.learn_values(genotypes, rewards, values)
 
     def recover(self, history: Iterable[Asked | Told]) -> None:
         """Ask and tell again what was recorded, checking every proposal."""
         for event in history:
             if isinstance(event, Told):
-                self.tell(event.genotypes, event.rewards)
+                self.tell(event.genotypes, event.rewards, event.values)
                 continue
             proposals = self.ask(len(event.genotypes))
             if not np.array_equal(proposals, event.genotypes):
@@ -142,6 +160,17 @@ class ReplayingSearcher(ABC):
                     f"{self.name} proposes {_first_difference(proposals, event.genotypes)}: the "
                     "run was made with another space, seed, preset or version; start a new run"
                 )
+
+
+def _check_values(values: Values, rewards: Rewards) -> None:
+    absent = [value is None for value in values]
+    if absent != [reward is None for reward in rewards]:
+        raise OrderError(
+            f"one tuple of values for each reward, None where that is None, found {values}"
+        )
+    sizes = {len(value) for value in values if value is not None}
+    if len(sizes) > 1 or not all(np.isfinite(value).all() for value in values if value is not None):
+        raise OrderError(f"values are finite and as many for each genotype, found {values}")
 
 
 def _first_difference(found: Genotypes, recorded: Genotypes) -> str:

@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator
 import numpy as np
 import numpy.typing as npt
 
-from networks.spaces.space import Genotypes, Space
+from networks.spaces.space import Genotypes, LayerSpace
 from search.datasets import SearchView
 from search.errors import EvaluatorError
 from search.evaluators.evaluator import Evaluation, FailedEvaluation
@@ -48,7 +48,7 @@ class TrainingEvaluator:
 
     def __init__(
         self,
-        space: Space,
+        space: LayerSpace,
         data: SearchView,
         settings: TrainingSettings | None = None,
         *,
