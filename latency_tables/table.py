@@ -22,7 +22,7 @@ import hashlib
 import json
 import math
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -363,9 +363,9 @@ class LatencyTable:
         """Return the rows as a data frame with the columns of ``SCHEMA``."""
         return self.rows.to_pandas()
 
-    def to_bytes(self) -> bytes:
-        """Return the file; `from_bytes` is the inverse."""
-        description = {
+    def describe(self) -> dict[str, Any]:
+        """Return everything but the rows, as JSON holds it; `from_description` is the inverse."""
+        return {
             "schema": SCHEMA_VERSION,
             "name": self.name,
             "condition": self.condition.to_dict(),
@@ -376,8 +376,11 @@ class LatencyTable:
             "check": None if self.check is None else asdict(self.check),
             "anchors": [asdict(anchor) for anchor in self.anchors],
         }
+
+    def to_bytes(self) -> bytes:
+        """Return the file; `from_bytes` is the inverse."""
         metadata = {
-            b"hilnas.table": json.dumps(description, sort_keys=True).encode(),
+            b"hilnas.table": json.dumps(self.describe(), sort_keys=True).encode(),
             b"hilnas.checksum": _NO_CHECKSUM,
         }
         sink = pa.BufferOutputStream()
@@ -399,6 +402,21 @@ class LatencyTable:
         _check_bytes(data, path)
         file = pq.ParquetFile(pa.BufferReader(data))
         about = json.loads(file.metadata.metadata[b"hilnas.table"])
+        return cls.from_description(about, file.read, path)
+
+    @classmethod
+    def from_description(
+        cls, about: Mapping[str, Any], read_rows: Callable[[], pa.Table], path: Path
+    ) -> Self:
+        """Return the table of a description and its rows; ``path`` is for messages.
+
+        Args:
+            about: as of `describe`, in this or an older version of the schema.
+            read_rows: gives rows with the columns of that version.
+
+        Raises:
+            TableNewer: of a newer version; the rows are not read.
+        """
         if about["schema"] > SCHEMA_VERSION:
             raise TableNewer(path, about["schema"], SCHEMA_VERSION)
         calibration, provenance = about["calibration"], about["provenance"]
@@ -406,7 +424,7 @@ class LatencyTable:
         return cls(
             about["name"],
             Condition.from_dict(about["condition"]),
-            _with_all_columns(file.read()).combine_chunks(),
+            _with_all_columns(read_rows()).combine_chunks(),
             tuple(
                 MeasuredNetwork(**{**n, "layers": tuple(n["layers"])}) for n in about["networks"]
             ),
