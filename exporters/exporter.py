@@ -14,8 +14,8 @@ from exporters.direct import DirectExporter
 from exporters.model_file import read_operators, write_model
 from exporters.weights import Weights, random_weights
 from networks.graph import Graph
-from networks.layers import Layer, lower_layer
 from networks.network import ImageNetwork, count_madds, count_params
+from networks.operators import Unit, lower_unit
 
 
 class Exporter(Protocol):
@@ -82,17 +82,20 @@ def export_network(
 
 
 def export_layer(
-    layer: Layer,
+    layer: Unit,
     path: Path,
     *,
     weights: Weights | None = None,
     seed: int = 0,
     exporter: Exporter | None = None,
 ) -> ExportedModel:
-    """Export one layer to ``path``, labelled with its key; else as `export_network`."""
+    """Export a layer or an operator to ``path``, labelled with its key; else as `export_network`.
+
+    An operator has an input for each value that it reads.
+    """
     labels = {"layer": layer.key}
     return _export(
-        lower_layer(layer), path, weights, seed, labels, exporter or DirectExporter(), sync=False
+        lower_unit(layer), path, weights, seed, labels, exporter or DirectExporter(), sync=False
     )
 
 

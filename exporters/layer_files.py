@@ -1,4 +1,4 @@
-"""Layer files: a folder with one .tflite a layer, and the index of what was written there.
+"""Layer files: a folder with one .tflite a layer or operator, and the index of what is there.
 
     layers.jsonl                    one JSON object a line, appended when its file is whole:
         {"format_version": 1, "key": "v1/conv/...", "file": "4b1f....tflite", "sha256": "...",
@@ -27,28 +27,28 @@ from exporters.direct import DirectExporter
 from exporters.errors import DamagedModel, WriteFailed
 from exporters.exporter import ExportedModel, Exporter, describe_model, export_layer
 from exporters.model_file import prepare_folder, read_model
-from networks.layers import Layer, lower_layer
+from networks.operators import Unit, lower_unit
 
 INDEX_NAME = "layers.jsonl"
 FORMAT_VERSION = 1
 
 
-def layer_file_name(layer: Layer) -> str:
+def layer_file_name(layer: Unit) -> str:
     """Return the name of a layer's file: the head of its key's sha256."""
     return f"{hashlib.sha256(layer.key.encode()).hexdigest()[:20]}.tflite"
 
 
 def export_layers(
-    layers: Iterable[Layer], directory: Path, *, seed: int = 0, exporter: Exporter | None = None
-) -> Iterator[tuple[Layer, ExportedModel]]:
+    layers: Iterable[Unit], directory: Path, *, seed: int = 0, exporter: Exporter | None = None
+) -> Iterator[tuple[Unit, ExportedModel]]:
     """Export each layer with random weights and yield it with its model; see `stream_layers`."""
     for layer, model, _ in stream_layers(layers, directory, seed=seed, exporter=exporter):
         yield layer, model
 
 
 def stream_layers(
-    layers: Iterable[Layer], directory: Path, *, seed: int = 0, exporter: Exporter | None = None
-) -> Iterator[tuple[Layer, ExportedModel, bool]]:
+    layers: Iterable[Unit], directory: Path, *, seed: int = 0, exporter: Exporter | None = None
+) -> Iterator[tuple[Unit, ExportedModel, bool]]:
     """Export layers one at a time; yield each with its model and whether it was written just now.
 
     A layer's file name depends on its key alone, its bytes on key, seed and exporter. Files that
@@ -120,15 +120,15 @@ def _file_of(line: bytes) -> str | None:
     return str(record.get("file")) if isinstance(record, dict) else None
 
 
-def _on_disk(layer: Layer, path: Path) -> ExportedModel | None:
+def _on_disk(layer: Unit, path: Path) -> ExportedModel | None:
     try:
         data, sha256 = read_model(path)
     except DamagedModel:
         return None
-    return describe_model(lower_layer(layer), path, data, sha256)
+    return describe_model(lower_unit(layer), path, data, sha256)
 
 
-def _line(layer: Layer, model: ExportedModel, exporter: Exporter, seed: int) -> bytes:
+def _line(layer: Unit, model: ExportedModel, exporter: Exporter, seed: int) -> bytes:
     return json.dumps(
         {
             "format_version": FORMAT_VERSION,

@@ -6,6 +6,7 @@
   x BlockStringError    the text is not a block string (the text and the position)
     x CellStringError   the text is not a cell string
   x LayerKeyError       the text is not a layer key
+  x OperatorKeyError    the text is not an operator key
   x CellError           a cell whose blocks or states do not connect
   x NotAChain           a network of cells where only a chain of layers will do
   x GenotypeError       not a genotype of this space, or a network outside it
@@ -69,6 +70,10 @@ class NotAChain(NetworkError):
 
 class LayerKeyError(NetworkError):
     """The text is not a layer key of a known version."""
+
+
+class OperatorKeyError(NetworkError):
+    """The text is not an operator key of a known version."""
 
 
 class GenotypeError(NetworkError):
