@@ -17,6 +17,7 @@
     - MissingLayers          layers that the table does not price (with the nearest it does)
     - Uncalibrated           no whole network ties the sum of layers to the truth
     - NotAdditive            a calibration that is no sum over layers, where exact answers need one
+    - WrongGranularity       a table by operators where one by layers is needed, or the reverse
   x NotMeasured              nothing came of it: the budget was too small, or every visit failed
   x PackDiscarded            an op profile whose rows cannot be given to layers beyond doubt
   x ValidationError          too few networks, or numbers that cannot be compared
@@ -159,6 +160,10 @@ class NotAdditive(TableError):
             f"table {table!r}: expected an additive calibration, found {kind!r}: its networks are"
             " no sums over layers, so nothing exact can be said of the space"
         )
+
+
+class WrongGranularity(TableError):
+    """Layers and single operators do not mix: names the table and says which to use."""
 
 
 class NotMeasured(LatencyTableError):

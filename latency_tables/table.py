@@ -42,6 +42,7 @@ from latency_tables.errors import (
     TableError,
     TableNewer,
 )
+from networks.operators import is_operator_key
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -268,6 +269,8 @@ class LatencyTable:
                 layer = known["layer"][int(bad[0])].as_py()
                 raise InvalidRow(f"{layer}: {column} is finite and over 0, found {values[bad[0]]}")
         layers = self.rows["layer"].combine_chunks()
+        if len(layers) and len({is_operator_key(layers[i].as_py()) for i in (0, -1)}) > 1:
+            raise InvalidRow(f"table {self.name!r}: rows are of layers or of operators, found both")
         if len(layers) > 1 and not pc.all(pc.less(layers[:-1], layers[1:])).as_py():
             raise InvalidRow(
                 f"table {self.name!r}: rows are sorted by layer, and no layer is twice"
