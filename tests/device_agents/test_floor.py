@@ -69,6 +69,34 @@ def test_the_reference_scales_a_floor_and_settles_nothing(paces: list[int], pace
     assert other.spread == pytest.approx(mine.spread)
 
 
+@given(st.integers(10**4, 10**8), st.integers(0, 6), st.integers(115, 200))
+def test_a_slow_phase_that_slows_a_model_less_than_the_pace_is_set_aside(
+    ns: int, slow: int, percent: int
+) -> None:
+    steady = [visit(ns, pace_ns=9000)] * 6
+    phase = [visit(ns, pace_ns=90 * percent)] * slow
+    floor = summarize([*steady, *phase], CPU, PLAN)
+    assert floor.hot_ns == pytest.approx(ns)
+    assert floor.settled
+    assert floor.visits == 6 + slow
+
+
+def test_a_core_that_is_slow_for_most_of_the_visits_is_the_device_as_it_is() -> None:
+    visits = [visit(9000, pace_ns=9000), *[visit(18000, pace_ns=18000)] * 11]
+    assert summarize(visits, CPU, PLAN).hot_ns == pytest.approx(9000)
+    visits = [visit(9000, pace_ns=9000), *[visit(15000, pace_ns=18000)] * 11]
+    assert summarize(visits, CPU, PLAN).hot_ns == pytest.approx(7500)
+
+
+@given(st.integers(12, 60), st.randoms())
+def test_one_visit_in_twelve_may_be_too_fast(n: int, order: random.Random) -> None:
+    odd = n // 12
+    visits = [visit(8000, pace_ns=9000)] * odd + [visit(10000, pace_ns=9000)] * (n - odd)
+    floor = summarize(order.sample(visits, n), CPU, PLAN)
+    assert floor.settled
+    assert not summarize([visit(8000, pace_ns=9000), *visits], CPU, PLAN).settled or n % 12 == 11
+
+
 def test_visits_of_which_one_has_no_pace_are_taken_as_they_are() -> None:
     visits = [visit(1000, pace_ns=100), visit(1000, pace_ns=200), visit(1000)]
     assert reference_pace_ns(visits) is None
