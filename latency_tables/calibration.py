@@ -16,6 +16,7 @@ from dataclasses import replace
 import numpy as np
 
 from latency_tables.errors import NotAdditive, Uncalibrated
+from latency_tables.granularity import require_layers_table
 from latency_tables.table import Calibration, Floats, LatencyTable, MeasuredNetwork
 from networks.block_strings import format_network
 from networks.layers import Layer
@@ -54,7 +55,9 @@ def calibrated_ms(table: LatencyTable, layers: Sequence[Layer]) -> Floats:
     Raises:
         Uncalibrated: the table has no scale.
         NotAdditive: its calibration gives layers no share of their own.
+        WrongGranularity: it prices single operators.
     """
+    require_layers_table(table)
     calibration = table.calibration
     if calibration is None:
         raise Uncalibrated(table.name)

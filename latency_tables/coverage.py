@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from latency_tables.errors import MissingLayers
 from latency_tables.table import LatencyTable
 from networks.layers import Classifier, Layer, parse_layer
+from networks.operators import Unit
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +25,7 @@ class Coverage:
         return 1.0 - len(self.missing) / self.layers if self.layers else 1.0
 
 
-def measure_coverage(table: LatencyTable, layers: Iterable[Layer]) -> Coverage:
+def measure_coverage(table: LatencyTable, layers: Iterable[Unit]) -> Coverage:
     """Return how much of these layers the table prices."""
     keys = dict.fromkeys(layer.key for layer in layers)
     return Coverage(len(keys), tuple(key for key in keys if key not in table))

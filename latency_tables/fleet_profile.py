@@ -19,12 +19,13 @@ from device_agents.measurement import Agent, Condition, ModelFile, Outcome, Plan
 from exporters.catalog import make_exporter
 from latency_tables.anchors import Floors, anchor_floors, choose_anchors
 from latency_tables.fleet import Fleet
+from latency_tables.granularity import granularity_of_units
 from latency_tables.journal import Journal
 from latency_tables.measuring import Progress, export_models, silent
 from latency_tables.profile import ProfileResult, Request, profile_group
 from latency_tables.specimens import by_model, group_alike, known_specimens, measure_anchors
 from latency_tables.store import TableDirectory, TableStore
-from networks.layers import Layer
+from networks.operators import Unit
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +46,7 @@ class _Member:
 
 def profile_fleet(
     agents: Sequence[Agent],
-    layers: Sequence[Layer],
+    layers: Sequence[Unit],
     store: TableStore,
     name: str,
     request: Request,
@@ -66,8 +67,9 @@ def profile_fleet(
     with tempfile.TemporaryDirectory(prefix="hilnas-") as work:
         exporter = request.exporter or make_exporter(precision=request.precision, seed=request.seed)
         models = export_models(
-            layers, request.networks, Path(work), request.seed, exporter, report.part()
-        )
+            layers, request.networks, Path(work), request.seed, exporter, report.part(),
+            granularity_of_units(layers),
+        )  # fmt: skip
         anchors = choose_anchors(models)
         members, drained = _join(agents, anchors, request, plan, report)
     groups = _group(members, anchors, store, name, plan)

@@ -82,6 +82,26 @@ def granularity_of_keys(keys: Sequence[str]) -> Granularity:
     return "operator" if keys and is_operator_key(keys[0]) else "layer"
 
 
+def granularity_of_units(units: Sequence[Unit]) -> Granularity:
+    """Return what these units are, told by the first."""
+    return granularity_of_keys([unit.key for unit in units[:1]])
+
+
+def require_packable(units: Sequence[Unit]) -> tuple[Layer, ...]:
+    """Return units that are to share packs, which are layers.
+
+    Raises:
+        WrongGranularity: there are single operators among them, which may have several inputs.
+    """
+    layers = tuple(unit for unit in units if not isinstance(unit, SingleOperator))
+    if len(layers) < len(units):
+        raise WrongGranularity(
+            "expected layers to pack, found single operators, which are timed one by one:"
+            " use --method process, or leave out --granularity operator"
+        )
+    return layers
+
+
 def require_layers_table(table: LatencyTable) -> None:
     """Check that a table prices layers.
 
@@ -93,6 +113,19 @@ def require_layers_table(table: LatencyTable) -> None:
             f"table {table.name!r}: expected a table by layers, found one by operators, which"
             " prices whole networks only (hilnas table predict): use a table by layers"
             " (hilnas profile without --granularity operator)"
+        )
+
+
+def require_operators_table(table: LatencyTable) -> None:
+    """Check that a table prices single operators.
+
+    Raises:
+        WrongGranularity: it prices layers.
+    """
+    if granularity_of(table) == "layer":
+        raise WrongGranularity(
+            f"table {table.name!r}: expected a table by operators, found one by layers: make one"
+            " with hilnas profile --granularity operator"
         )
 
 

@@ -12,10 +12,10 @@ from exporters.exporter import Exporter, export_network
 from exporters.layer_files import export_layers
 from latency_tables.fleet import Fleet, Outcomes
 from latency_tables.floors import is_enough, least_visits, measured, plan_of
+from latency_tables.granularity import Granularity, units_of
 from latency_tables.journal import Journal, JournalWriter, Model, Purpose
-from networks.block_strings import format_network
-from networks.layers import Layer
-from networks.network import Network
+from networks.names import NamedNetwork, name_network
+from networks.operators import Unit
 
 Progress = Callable[[int, int, str], None]
 """Called with done, total, and what is being done."""
@@ -26,14 +26,22 @@ def silent(done: int, total: int, text: str) -> None:
 
 
 def export_models(
-    layers: Sequence[Layer],
-    networks: Sequence[Network],
+    layers: Sequence[Unit],
+    networks: Sequence[NamedNetwork],
     work: Path,
     seed: int,
     exporter: Exporter | None,
     progress: Progress,
+    granularity: Granularity = "layer",
 ) -> list[tuple[Model, ModelFile]]:
-    """Export layers and networks with random weights into ``work``."""
+    """Export units and networks with random weights into ``work``.
+
+    Args:
+        granularity: what the table prices, which says what the networks are sums of.
+
+    Raises:
+        NotAChain: of a network of cells, layers are wanted.
+    """
     models = []
     total = len(layers) + len(networks)
     for layer, exported in export_layers(layers, work, seed=seed, exporter=exporter):
@@ -45,8 +53,8 @@ def export_models(
             network, work / f"network-{number}.tflite", seed=seed, exporter=exporter
         )
         file = ModelFile(exported.path, exported.sha256, "network")
-        keys = tuple(layer.key for layer in network.layers)
-        models.append((Model(file.sha256, "network", format_network(network), keys), file))
+        keys = tuple(unit.key for unit in units_of(granularity, network))
+        models.append((Model(file.sha256, "network", name_network(network), keys), file))
         progress(len(models), total, "exporting")
     return models
 

@@ -31,7 +31,7 @@ from latency_tables.journal import Model
 from latency_tables.measuring import Progress, export_models
 from latency_tables.table import LatencyTable, PackCheck, Row
 from networks.layers import Layer
-from networks.network import Network
+from networks.names import NamedNetwork
 
 SPREAD = 0.10  # of a layer's values in different packs (reference protocol, section 4, step 10)
 
@@ -62,7 +62,7 @@ def _spread(ranked: Sequence[Layer]) -> list[Layer]:
 
 def export_packed(
     layers: Sequence[Layer],
-    networks: Sequence[Network],
+    networks: Sequence[NamedNetwork],
     work: Path,
     plan: PackedPlan,
     *,

@@ -30,6 +30,11 @@ from latency_tables.coverage import measure_coverage
 from latency_tables.errors import NotMeasured, TableNotFound
 from latency_tables.fleet import Fleet, Outcomes
 from latency_tables.floors import is_enough, plan_of
+from latency_tables.granularity import (
+    granularity_of_units,
+    require_one_granularity,
+    require_packable,
+)
 from latency_tables.guards import require_known, require_same
 from latency_tables.journal import Journal, JournalWriter, Model
 from latency_tables.measuring import (
@@ -45,8 +50,8 @@ from latency_tables.publishing import build_table
 from latency_tables.specimens import Given, admit
 from latency_tables.store import TableDirectory
 from latency_tables.table import LatencyTable
-from networks.layers import Layer
-from networks.network import Network
+from networks.names import NamedNetwork
+from networks.operators import Unit
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,10 +80,10 @@ class ProfileResult:
 
 def profile(
     agent: Agent,
-    layers: Sequence[Layer],
+    layers: Sequence[Unit],
     directory: TableDirectory,
     *,
-    networks: Sequence[Network] = (),
+    networks: Sequence[NamedNetwork] = (),
     precision: str = "float32",
     plan: Plan | None = None,
     budget_s: float | None = None,
@@ -91,6 +96,7 @@ def profile(
     """Measure what the journal lacks of these layers, and publish a new version of the table.
 
     Args:
+        layers: or single operators, not both; see `granularity.units_to_price`.
         networks: whole networks to calibrate with, see `calibration.choose_networks`.
         budget_s: wall-clock seconds for exporting and measuring; when they are over, what was
             measured is published as a partial table. None: until all is done.
@@ -102,6 +108,8 @@ def profile(
     Raises:
         JournalLocked: another process profiles into this table.
         ConditionMismatch: the table holds another condition; nothing in it is touched.
+        WrongGranularity: it holds layers and these are operators, or the reverse; or operators
+            are to be packed.
         DeviceSwapped: another device answers at an address that is in the journal.
         NotMeasured: the budget was over before any layer had enough visits.
         ExportError: a file could not be written.
@@ -118,7 +126,7 @@ def profile(
 class Request:
     """What is wanted of a profile, beside layers and where the table goes; see `profile`."""
 
-    networks: Sequence[Network] = ()
+    networks: Sequence[NamedNetwork] = ()
     precision: str = "float32"
     plan: Plan | None = None
     budget_s: float | None = None
@@ -130,7 +138,7 @@ class Request:
 
 def profile_group(
     fleet: Fleet,
-    layers: Sequence[Layer],
+    layers: Sequence[Unit],
     directory: TableDirectory,
     wanted: Request,
     report: Progress,
@@ -143,7 +151,7 @@ def profile_group(
     exporter = wanted.exporter or make_exporter(precision=wanted.precision, seed=seed)
     condition = agent.condition(precision=wanted.precision, plan=plan)
     with JournalWriter.open(directory.journal) as journal:
-        _check_condition(directory, condition)
+        _check_table(directory, journal, condition, layers)
         for member in fleet.agents:
             require_known(member, journal)
         with tempfile.TemporaryDirectory(prefix="hilnas-") as work:
@@ -197,7 +205,7 @@ def _forecast(
 
 
 def _export(
-    layers: Sequence[Layer],
+    layers: Sequence[Unit],
     wanted: Request,
     plan: Plan,
     work: Path,
@@ -206,18 +214,26 @@ def _export(
 ) -> list[tuple[Model, ModelFile]]:
     if isinstance(plan, PackedPlan):
         return export_packed(
-            layers, wanted.networks, work, plan, seed=wanted.seed, exporter=exporter,
-            progress=report,
+            require_packable(layers), wanted.networks, work, plan, seed=wanted.seed,
+            exporter=exporter, progress=report,
         )  # fmt: skip
-    return export_models(layers, wanted.networks, work, wanted.seed, exporter, report)
+    granularity = granularity_of_units(layers)
+    return export_models(layers, wanted.networks, work, wanted.seed, exporter, report, granularity)
 
 
-def _check_condition(directory: TableDirectory, condition: Condition) -> None:
+def _check_table(
+    directory: TableDirectory, journal: Journal, condition: Condition, layers: Sequence[Unit]
+) -> None:
+    """Check that what is there may take these units under this condition."""
+    known = [model.label for model in journal.models() if model.role == "layer"]
+    require_one_granularity(directory.name, known, granularity_of_units(layers))
     try:
         table = directory.load()
     except TableNotFound:
         return
     require_same(f"profile into {directory.name!r}", table.condition, condition)
+    keys = table.rows["layer"].slice(0, 1).to_pylist()
+    require_one_granularity(directory.name, keys, granularity_of_units(layers))
 
 
 def _why_nothing(journal: Journal, table: LatencyTable, budget_s: float | None) -> str:
@@ -232,7 +248,7 @@ def _why_nothing(journal: Journal, table: LatencyTable, budget_s: float | None) 
 
 def _result(
     table: LatencyTable,
-    layers: Sequence[Layer],
+    layers: Sequence[Unit],
     file: Path,
     journal: Path,
     wall_s: float,

@@ -12,7 +12,9 @@ from device_agents.measurement import Condition, FailedVisit, Floor, Outcome, Pl
 from device_agents.packs import PackedPlan
 from latency_tables.calibration import calibrate
 from latency_tables.floors import floor_of, least_visits, measured
+from latency_tables.granularity import granularity_of
 from latency_tables.journal import Journal, Model
+from latency_tables.operator_pricing import calibrate_operators
 from latency_tables.packed import price_packs
 from latency_tables.table import LatencyTable, MeasuredNetwork, Provenance, Row, Status
 
@@ -72,7 +74,8 @@ def build_table(
     )
     if isinstance(plan, PackedPlan):
         return price_packs(table, journal.models(), visits, plan)
-    return calibrate(table)
+    by_operators = granularity_of(table) == "operator"
+    return calibrate_operators(table) if by_operators else calibrate(table)
 
 
 def _in_order(models: Iterable[Model], results: dict[str, _Measured]) -> list[Model]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, TypeAlias
 
 from networks.block_strings import format_network, parse_network
 from networks.cell_strings import format_cell_network, parse_cell_network
@@ -18,6 +18,8 @@ from networks.errors import NotAChain, ShapeError, UnknownName
 from networks.network import Network
 from networks.published import PUBLISHED, published_network
 from networks.published_cells import PUBLISHED_CELLS, published_cell_network
+
+NamedNetwork: TypeAlias = Network | CellNetwork
 
 _CELL_OPTIONS: Mapping[str, Callable[[str], float]] = {
     "width": float,
@@ -29,7 +31,7 @@ _CHAIN_OPTIONS: Mapping[str, Callable[[str], float]] = {**_CELL_OPTIONS, "stem_s
 _ONLY_IN_CELL_STRINGS = re.compile(r":(imagenet|cifar|normal|reduction)_")
 
 
-def find_network(text: str) -> Network | CellNetwork:
+def find_network(text: str) -> NamedNetwork:
     """Return the network of a block string, a cell string, or a published name with options.
 
     Raises:
@@ -58,13 +60,13 @@ def find_chain(text: str) -> Network:
     network = find_network(text)
     if isinstance(network, CellNetwork):
         raise NotAChain(
-            f"{text!r} is a network of cells, and a latency table prices the layers of chains:"
-            " export it and measure it whole"
+            f"{text!r} is a network of cells, and only chains have layers: price it with a table by"
+            " operators (hilnas profile --granularity operator), or export it and measure it whole"
         )
     return network
 
 
-def name_network(network: Network | CellNetwork) -> str:
+def name_network(network: NamedNetwork) -> str:
     """Return the block or cell string of a network; `find_network` is its inverse."""
     if isinstance(network, CellNetwork):
         return format_cell_network(network)

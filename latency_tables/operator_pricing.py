@@ -1,0 +1,176 @@
+"""Operator pricing: any network's latency from a table of single operators.
+
+    latency of a network = call + scale x sum over its operators of (row - call)
+
+``call`` is the row of `granularity.BASELINE`: what the runtime takes to be called at all. A model
+of one operator pays it as a whole network does, once; without taking it out, a network of 559
+operators would pay it 559 times. What remains is calibrated as sums of layers are.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pyarrow as pa
+
+from latency_tables.calibration import calibrate
+from latency_tables.coverage import measure_coverage
+from latency_tables.errors import MissingLayers, NotAdditive, Uncalibrated
+from latency_tables.granularity import BASELINE, granularity_of, layers_of, require_operators_table
+from latency_tables.predictor import Prediction, predict_network
+from latency_tables.table import Floats, LatencyTable
+from latency_tables.uncertainty import network_std_ms, uncertainty_of
+from networks.network import ImageNetwork, Network
+from networks.operators import SingleOperator, operators_of
+
+CALL = "call"
+"""The share of a network's latency that is no operator's."""
+_LEAST_MS = 1e-6  # a nanosecond, of what takes no longer than the call itself
+
+
+def calibrate_operators(table: LatencyTable) -> LatencyTable:
+    """Return the table by operators with its calibration, None while it has no `BASELINE`."""
+    if BASELINE.key not in table:
+        return replace(table, calibration=None)
+    return replace(table, calibration=calibrate(without_call(table)).calibration)
+
+
+def call_ms(table: LatencyTable) -> float:
+    """Return what a call of the runtime takes.
+
+    Raises:
+        MissingLayers: the table has no row of `BASELINE`.
+    """
+    require_operators(table, (BASELINE,))
+    return table.row(BASELINE.key).hot_ms
+
+
+def without_call(table: LatencyTable) -> LatencyTable:
+    """Return the table with the call taken out of every row, interval and network.
+
+    Raises:
+        MissingLayers: see `call_ms`.
+    """
+    call = call_ms(table)
+    rows = table.rows
+    for name in ("hot_ms", "cold_ms", "low_ms", "high_ms", "p90_ms"):
+        number = rows.schema.get_field_index(name)
+        values = rows[name].to_numpy() - call
+        column = pa.array(np.maximum(values, _LEAST_MS), from_pandas=True)
+        rows = rows.set_column(number, rows.schema.field(name), column)
+    networks = tuple(
+        replace(network, latency_ms=max(network.latency_ms - call, _LEAST_MS))
+        for network in table.networks
+    )
+    return replace(table, rows=rows, networks=networks)
+
+
+def predict_any(table: LatencyTable, network: ImageNetwork) -> Prediction:
+    """Return a network's latency from a table of either granularity.
+
+    Of a table by operators, the shares are those of the network's operators, and `CALL`.
+
+    Raises:
+        MissingLayers: the table does not price a part of it.
+        NotAChain: it is a network of cells, and the table prices layers.
+        Uncalibrated, NotAdditive: the table has no scale, or more than a scale.
+    """
+    if granularity_of(table) == "layer":
+        return predict_network(table, Network(layers_of(network)))
+    return predict_operators(table, operators_of(network))
+
+
+def predict_operators(table: LatencyTable, operators: Sequence[SingleOperator]) -> Prediction:
+    """Return the latency of what is made of these operators, in order; else as `predict_any`.
+
+    Raises:
+        WrongGranularity: the table prices layers.
+    """
+    require_operators_table(table)
+    require_operators(table, (BASELINE, *operators))
+    calibration = table.calibration
+    if calibration is None:
+        raise Uncalibrated(table.name)
+    if not calibration.is_additive:
+        raise NotAdditive(table.name, calibration.kind)
+    keys, net = [operator.key for operator in operators], without_call(table)
+    shares_ms: Floats = calibration.scale * net.hot_ms(keys)
+    uncertainty = uncertainty_of(net, keys)
+    call = call_ms(table)
+    return Prediction(
+        call + float(shares_ms.sum()),
+        None if uncertainty is None else network_std_ms(uncertainty, keys, shares_ms),
+        ((CALL, call), *zip(keys, shares_ms.tolist(), strict=True)),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class KindShare:
+    """What all operators of one kind take of a network: ``share`` of its latency, in [0, 1]."""
+
+    kind: str
+    operators: int
+    latency_ms: float
+    share: float
+
+
+def shares_by_kind(prediction: Prediction) -> tuple[KindShare, ...]:
+    """Return where a network's time goes, the kind that takes longest first.
+
+    Args:
+        prediction: of a table by operators. The call of the runtime counts as a kind of its own.
+    """
+    kinds: dict[str, list[float]] = {}
+    for key, share_ms in prediction.layers:
+        kinds.setdefault(CALL if key == CALL else key.split("/")[1], []).append(share_ms)
+    found = [
+        KindShare(kind, len(shares), math.fsum(shares), math.fsum(shares) / prediction.latency_ms)
+        for kind, shares in kinds.items()
+    ]
+    return tuple(sorted(found, key=lambda kind: (-kind.latency_ms, kind.kind)))
+
+
+def require_operators(table: LatencyTable, operators: Iterable[SingleOperator]) -> None:
+    """Check that the table prices all of these.
+
+    Raises:
+        MissingLayers: names the first that it does not, and its nearest neighbours.
+    """
+    missing = measure_coverage(table, operators).missing
+    if missing:
+        raise MissingLayers(table.name, missing, nearest_operators(table, missing[0]))
+
+
+def nearest_operators(table: LatencyTable, key: str, *, n: int = 3) -> tuple[str, ...]:
+    """Return the keys of the ``n`` most similar operators of the same kind, nearest first.
+
+    Distance is Euclidean in the logarithms of sizes; whatever else differs is a factor of e.
+    """
+    wanted, words = _sizes(key), _words(key)
+
+    def distance(other: str) -> tuple[float, str]:
+        differ = sum(a != b for a, b in zip(words, _words(other), strict=False))
+        return math.hypot(math.dist(wanted, _sizes(other)), differ), other
+
+    kind = key.split("/")[1]
+    same = [
+        other
+        for other in table.rows["layer"].to_pylist()
+        if other.split("/")[1] == kind and len(_sizes(other)) == len(wanted)
+    ]
+    return tuple(sorted(same, key=distance)[:n])
+
+
+def _sizes(key: str) -> list[float]:
+    return [math.log(int(number)) for number in _NUMBER.findall(key.split("/", 2)[2])]
+
+
+def _words(key: str) -> list[str]:
+    return [part for part in key.split("/") if not _NUMBER.search(part)]
+
+
+_NUMBER = re.compile(r"[1-9]\d*")
