@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -49,7 +49,8 @@ ANNOUNCED_S = 60.0
     epilog="Examples:\n\n\b\n  hilnas profile local --space mnasnet\n"
     "  hilnas profile local:cpu=1 --space accel-nasbench --resolution 160 --budget 5m\n"
     "  hilnas profile adb:SERIAL --space mnasnet --benchmark-binary benchmark_model\n"
-    "  hilnas profile pixels --space mnasnet --method packed"
+    "  hilnas profile pixels --space mnasnet --method packed\n"
+    "  hilnas profile local --space mnasnet --granularity operator --network nasnet-a-mobile"
 )
 @verb
 def profile(
@@ -61,11 +62,18 @@ def profile(
     width: Width = 1.0,
     precision: Precision = "float32",
     network: Annotated[
-        list[str] | None, typer.Option(help="Also the layers of this network; may be repeated.")
+        list[str] | None,
+        typer.Option(help="Also the layers, or operators, of this network; may be repeated."),
     ] = None,
+    granularity: Annotated[
+        Literal["layer", "operator"],
+        typer.Option(help="What is timed: layers, or single operators, which price any network."),
+    ] = "layer",
     table: Annotated[
         str | None,
-        typer.Option(help="Name or path of the table; default as mnasnet@224 or mnasnet@224-int8."),
+        typer.Option(
+            help="Name or path of the table; default as mnasnet@224 or mnasnet@224-operators-int8."
+        ),
     ] = None,
     budget: Annotated[
         float | None, typer.Option(parser=parse_duration, help="Stop after e.g. 90s, 20m or 1h.")
@@ -88,23 +96,27 @@ def profile(
     seed: Seed = 0,
     as_json: Json = False,
 ) -> int:
-    """Measure every layer of a space on a device and publish its latency table.
+    """Measure every layer, or operator, of a space on a device and publish its latency table.
 
     Says first how long it will take. Run it again to go on after an interruption: what was
     measured is never measured twice. Several devices share the work where their anchors agree.
     """
     from latency_tables.calibration import choose_networks
     from latency_tables.fleet_profile import profile_fleet
+    from latency_tables.granularity import units_to_price
     from latency_tables.profile import Request
     from latency_tables.profile import profile as profile_layers
-    from networks.names import find_chain
+    from networks.names import find_chain, find_network
     from networks.spaces import make_space
 
     chosen = make_space(space, resolution=resolution, width=width)
-    others = [layer for text in network or () for layer in find_chain(text).layers]
-    layers = list(dict.fromkeys([*chosen.layers, *others]))
-    name = table or f"{space}@{resolution}" + ("" if width == 1.0 else f"x{width:g}") + (
-        "" if precision == "float32" else f"-{precision}"
+    find = find_chain if granularity == "layer" else find_network
+    layers = units_to_price(granularity, chosen.layers, [find(text) for text in network or ()])
+    name = table or (
+        f"{space}@{resolution}"
+        + ("" if width == 1.0 else f"x{width:g}")
+        + ("" if granularity == "layer" else "-operators")
+        + ("" if precision == "float32" else f"-{precision}")
     )
     options = ConditionOptions(
         cores, threads, delegate, method, benchmark_binary, benchmark_sha256, power_mode
@@ -143,12 +155,12 @@ def profile(
             "table": str(r.table), "layers": r.layers, "measured": r.measured,
             "invalid": dict(r.invalid), "unstable": r.unstable, "coverage": r.coverage,
             "remaining": r.remaining, "wall_s": r.wall_s, "journal": str(r.journal),
-            "validated": r.validated,
+            "validated": r.validated, "granularity": granularity,
         }
         for r in results
     ]  # fmt: skip
     lines = [
-        f"{r.table}\n{r.measured} of {r.layers} layers measured in {r.wall_s:.0f} s,"
+        f"{r.table}\n{r.measured} of {r.layers} {granularity}s measured in {r.wall_s:.0f} s,"
         f" {r.unstable} unstable, {len(r.invalid)} invalid, {r.remaining} remaining"
         + ("" if r.validated else "; NOT validated: packed and clean times differ too much")
         for r in results
