@@ -2,12 +2,9 @@
 
     sample architectures -> reward -> advantage -> a few epochs of clipped policy gradient
 
-Schulman et al. 2017, equation 7, with one step of the episode a decision: every decision of an
-architecture has the architecture's advantage. What `PPOSearch.figures` reports of an update:
+Schulman et al. 2017, equation 7, with one step of the episode a decision. What
+`PPOSearch.figures` reports of an update, beside what every `search.policy.PolicySearch` does:
 
-    reward       mean reward of its architectures
-    baseline     moving average of such means, before this update
-    advantage    mean of |reward - baseline|, before it is normalised
     entropy      mean entropy of a decision, in nats, before the update; uniform over k is ln k
     approx_kl    mean of ratio - 1 - log ratio over decisions and gradient steps: how far, in
                  nats, the policy has moved from the one that proposed (Schulman 2020)
@@ -24,10 +21,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from networks.spaces.space import Genotypes, Space
-from search.controller import Controller, sample, score
-from search.searcher import ReplayingSearcher, Rewards
-from search.single_thread import single_thread
+from networks.spaces.space import Space
+from search.controller import score
+from search.policy import PolicySearch
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,76 +117,32 @@ def ppo_loss(
     return Loss(-gain - entropy_weight * entropy.mean(), approx_kl, clip_share)
 
 
-class PPOSearch(ReplayingSearcher):
-    """Proposes what the controller samples; updates it after every ``batch`` rewards.
-
-    Failed evaluations are left out of the updates. Everything is computed on one thread, so
-    that proposals do not depend on how many the process has.
-    """
+class PPOSearch(PolicySearch):
+    """See the module, and `search.policy.PolicySearch`."""
 
     def __init__(
         self, space: Space, settings: PPOSettings, *, seed: int, name: str = "ppo"
     ) -> None:
-        super().__init__(space)
-        self.name, self.settings = name, settings
-        self._generator = torch.Generator().manual_seed(seed)
-        self.controller = Controller(
-            [len(decision.options) for decision in space.decisions], generator=self._generator
+        super().__init__(
+            space,
+            learning_rate=settings.learning_rate,
+            batch=settings.batch,
+            baseline_decay=settings.baseline_decay,
+            normalise=settings.normalise,
+            seed=seed,
+            name=name,
         )
-        self._optimizer = torch.optim.Adam(
-            self.controller.parameters(), lr=settings.learning_rate, foreach=True
-        )
-        self._log_probs: list[Tensor] = []
-        self._ready: list[tuple[Tensor, Tensor, float]] = []
-        self._baseline: float | None = None
-        self._figures: dict[str, float] = {}
+        self.settings = settings
 
-    @property
-    def figures(self) -> Mapping[str, float]:
-        """Those of the last update; see the module."""
-        return self._figures
-
-    def propose(self, n: int) -> Genotypes:
-        """Sample ``n`` architectures."""
-        with single_thread():
-            choices, log_probs = sample(self.controller, n, self._generator)
-        self._log_probs += log_probs
-        return choices.numpy().astype(np.int8)
-
-    def learn(self, genotypes: Genotypes, rewards: Rewards) -> None:
-        """Keep rewards until there is a batch of them, and update with each batch."""
-        choices = torch.from_numpy(genotypes.astype(np.int64))
-        log_probs, self._log_probs = (
-            self._log_probs[: len(rewards)],
-            self._log_probs[len(rewards) :],
-        )
-        self._ready += [
-            (choice, log_prob, reward)
-            for choice, log_prob, reward in zip(choices, log_probs, rewards, strict=True)
-            if reward is not None
-        ]
-        size = self.settings.batch
-        while len(self._ready) >= size:
-            batch, self._ready = self._ready[:size], self._ready[size:]
-            with single_thread():
-                self._update(
-                    torch.stack([choice for choice, _, _ in batch]),
-                    torch.stack([log_prob for _, log_prob, _ in batch]),
-                    torch.tensor([reward for _, _, reward in batch]),
-                )
-
-    def _update(self, choices: Tensor, old_log_probs: Tensor, rewards: Tensor) -> None:
+    def update(
+        self, choices: Tensor, old_log_probs: Tensor, advantages: Tensor
+    ) -> Mapping[str, float]:
+        """Take some epochs of steps over minibatches."""
         settings = self.settings
-        mean = float(rewards.mean())
-        baseline = mean if self._baseline is None else self._baseline
-        decay = settings.baseline_decay
-        self._baseline = decay * baseline + (1 - decay) * mean
-        raw = rewards - baseline
-        advantages = normalised(raw) if settings.normalise else raw
         losses: list[Loss] = []
         entropies: list[float] = []
         for _ in range(settings.epochs):
-            order = torch.randperm(len(choices), generator=self._generator)
+            order = torch.randperm(len(choices), generator=self.generator)
             for rows in torch.split(order, settings.minibatch):
                 log_probs, entropy = score(self.controller, choices[rows])
                 loss = ppo_loss(
@@ -201,23 +153,12 @@ class PPOSearch(ReplayingSearcher):
                     clip=settings.clip,
                     entropy_weight=settings.entropy_weight,
                 )
-                self._optimizer.zero_grad()
-                loss.total.backward()  # type: ignore[no-untyped-call]
-                self._optimizer.step()
+                self.step(loss.total)
                 losses.append(loss)
                 entropies.append(float(entropy.detach().mean()))
-        self._figures = {
-            "reward": mean,
-            "baseline": baseline,
-            "advantage": float(raw.abs().mean()),
+        return {
             "entropy": entropies[0],
             "approx_kl": float(np.mean([float(loss.approx_kl) for loss in losses])),
             "clip_share": float(np.mean([float(loss.clip_share) for loss in losses])),
             "loss": float(np.mean([float(loss.total.detach()) for loss in losses])),
         }
-
-
-def normalised(advantages: Tensor) -> Tensor:
-    """Return advantages with mean 0 and standard deviation 1; zeros where all are equal."""
-    centred = advantages - advantages.mean()
-    return centred / (centred.square().mean().sqrt() + 1e-8)

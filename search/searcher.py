@@ -105,6 +105,11 @@ class ReplayingSearcher(ABC):
         """Hear rewards and values; by default the values are not used."""
         self.learn(genotypes, rewards)
 
+    def hear(  # noqa: B027
+        self, genotypes: Genotypes, rewards: Rewards, values: Values | None = None
+    ) -> None:
+        """Learn from networks that it did not propose. Nothing to do by default."""
+
     @property
     def figures(self) -> Mapping[str, float]:
         """What the last tells did, by name."""

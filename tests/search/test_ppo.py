@@ -8,7 +8,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from search.ppo import PRESETS, PPOSearch, normalised, ppo_loss
+from search.policy import normalised
+from search.ppo import PRESETS, PPOSearch, ppo_loss
 from tests.search.spaces import Additive, ConvSpace
 
 SPACE = ConvSpace(4, 4, 4, 4, 4)

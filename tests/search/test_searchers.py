@@ -13,6 +13,7 @@ from search.ppo import PRESETS, PPOSearch
 from search.random_search import RandomSearch
 from search.searcher import Searcher
 from search.searchers import make_searcher, searcher_names
+from search.wrappers import Unrepeated, WarmStarted
 from tests.contracts.searcher_contract import SPACE, SearcherContract
 from tests.search.spaces import Additive, ConvSpace
 
@@ -73,8 +74,61 @@ class TestSmallBudgetPPO(SearcherContract):
         return PPOSearch(SPACE, PRESETS["small-budget"], seed=seed)
 
 
+class TestReinforce(SearcherContract):
+    def make(self, seed: int) -> Searcher:
+        return make_searcher("reinforce", SPACE, seed=seed)
+
+
+class TestPaperReinforce(SearcherContract):
+    def make(self, seed: int) -> Searcher:
+        return make_searcher("reinforce", SPACE, preset="paper", seed=seed)
+
+
+class TestEvolution(SearcherContract):
+    def make(self, seed: int) -> Searcher:
+        return make_searcher("evolution", SPACE, seed=seed)
+
+
+class TestPaperEvolution(SearcherContract):
+    def make(self, seed: int) -> Searcher:
+        return make_searcher("evolution", SPACE, preset="paper", seed=seed)
+
+
+class TestNSGA2(SearcherContract):
+    def make(self, seed: int) -> Searcher:
+        return make_searcher("nsga2", SPACE, seed=seed)
+
+
+class TestPaperNSGA2(SearcherContract):
+    def make(self, seed: int) -> Searcher:
+        return make_searcher("nsga2", SPACE, preset="paper", seed=seed)
+
+
+class TestTPE(SearcherContract):
+    def make(self, seed: int) -> Searcher:
+        return make_searcher("tpe", SPACE, seed=seed)
+
+
+class TestGuided(SearcherContract):
+    def make(self, seed: int) -> Searcher:
+        return make_searcher("guided", SPACE, seed=seed)
+
+
+class TestUnrepeatedPPO(SearcherContract):
+    def make(self, seed: int) -> Searcher:
+        return Unrepeated(SPACE, make_searcher("ppo", SPACE, seed=seed))
+
+
+class TestWarmStartedEvolution(SearcherContract):
+    def make(self, seed: int) -> Searcher:
+        first = SPACE.sample(5, np.random.default_rng(seed))
+        return WarmStarted(SPACE, make_searcher("evolution", SPACE, seed=seed), first)
+
+
 def test_searchers_by_name() -> None:
-    assert searcher_names() == ["local", "ppo", "random"]
+    assert searcher_names() == [
+        "evolution", "guided", "local", "nsga2", "ppo", "random", "reinforce", "tpe"
+    ]  # fmt: skip
     for name in searcher_names():
         assert make_searcher(name, SPACE).ask(3).shape == (3, len(SPACE.decisions))
     assert make_searcher("ppo", SPACE).name == "ppo:small-budget"

@@ -1,0 +1,127 @@
+"""Policy search: what policy-gradient searchers share around the controller.
+
+    sample architectures -> reward -> advantage over a moving average -> update
+
+Every decision of an architecture has the architecture's advantage. Everything is computed on one
+thread, so that proposals do not depend on how many the process has.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Mapping
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from networks.spaces.space import Genotypes, Space
+from search.controller import Controller, sample
+from search.searcher import ReplayingSearcher, Rewards
+from search.single_thread import single_thread
+
+
+class PolicySearch(ReplayingSearcher):
+    """Proposes what the controller samples; updates it after every ``batch`` rewards.
+
+    Failed evaluations are left out of the updates. ``figures`` has, of the last update: ``reward``,
+    the mean of its architectures; ``baseline``, the moving average of such means before it;
+    ``advantage``, the mean of |reward - baseline| before it is normalised; and what `update` adds.
+
+    Args:
+        learning_rate: of Adam.
+        batch: architectures an update.
+        baseline_decay: of the moving average that is subtracted from rewards.
+        normalise: whether advantages are divided by their standard deviation in the batch, and
+            centred.
+    """
+
+    def __init__(
+        self,
+        space: Space,
+        *,
+        learning_rate: float,
+        batch: int,
+        baseline_decay: float,
+        normalise: bool,
+        seed: int,
+        name: str,
+    ) -> None:
+        super().__init__(space)
+        self.name = name
+        self.generator = torch.Generator().manual_seed(seed)
+        self.controller = Controller(
+            [len(decision.options) for decision in space.decisions], generator=self.generator
+        )
+        self.optimizer = torch.optim.Adam(
+            self.controller.parameters(), lr=learning_rate, foreach=True
+        )
+        self._batch, self._decay, self._normalise = batch, baseline_decay, normalise
+        self._log_probs: list[Tensor] = []
+        self._ready: list[tuple[Tensor, Tensor, float]] = []
+        self._baseline: float | None = None
+        self._figures: dict[str, float] = {}
+
+    @abstractmethod
+    def update(
+        self, choices: Tensor, old_log_probs: Tensor, advantages: Tensor
+    ) -> Mapping[str, float]:
+        """Make these architectures more or less likely; return figures of the update.
+
+        Args:
+            choices: options, int64, shape ``(n, n_decisions)``.
+            old_log_probs: of the choices when they were proposed, same shape.
+            advantages: of the architectures, shape ``(n,)``.
+        """
+
+    @property
+    def figures(self) -> Mapping[str, float]:
+        """Those of the last update."""
+        return self._figures
+
+    def propose(self, n: int) -> Genotypes:
+        """Sample ``n`` architectures."""
+        with single_thread():
+            choices, log_probs = sample(self.controller, n, self.generator)
+        self._log_probs += log_probs
+        return choices.numpy().astype(np.int8)
+
+    def learn(self, genotypes: Genotypes, rewards: Rewards) -> None:
+        """Keep rewards until there is a batch of them, and update with each batch."""
+        choices = torch.from_numpy(genotypes.astype(np.int64))
+        told = len(rewards)
+        log_probs, self._log_probs = self._log_probs[:told], self._log_probs[told:]
+        self._ready += [
+            (choice, log_prob, reward)
+            for choice, log_prob, reward in zip(choices, log_probs, rewards, strict=True)
+            if reward is not None
+        ]
+        while len(self._ready) >= self._batch:
+            batch, self._ready = self._ready[: self._batch], self._ready[self._batch :]
+            with single_thread():
+                self._update(
+                    torch.stack([choice for choice, _, _ in batch]),
+                    torch.stack([log_prob for _, log_prob, _ in batch]),
+                    torch.tensor([reward for _, _, reward in batch]),
+                )
+
+    def step(self, loss: Tensor) -> None:
+        """Take one step of the optimizer down this loss."""
+        self.optimizer.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        self.optimizer.step()
+
+    def _update(self, choices: Tensor, old_log_probs: Tensor, rewards: Tensor) -> None:
+        mean = float(rewards.mean())
+        baseline = mean if self._baseline is None else self._baseline
+        self._baseline = self._decay * baseline + (1 - self._decay) * mean
+        raw = rewards - baseline
+        figures = self.update(choices, old_log_probs, normalised(raw) if self._normalise else raw)
+        advantage = float(raw.abs().mean())
+        self._figures = {"reward": mean, "baseline": baseline, "advantage": advantage, **figures}
+
+
+def normalised(advantages: Tensor) -> Tensor:
+    """Return advantages with mean 0 and standard deviation 1; zeros where all are equal."""
+    centred = advantages - advantages.mean()
+    return centred / (centred.square().mean().sqrt() + 1e-8)
