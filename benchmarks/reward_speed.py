@@ -38,9 +38,7 @@ def measure(repeats: int) -> dict[str, float]:
 
     space, rng = make_space("mnasnet"), np.random.default_rng(0)
     predictor = Predictor(space, rng.uniform(0.02, 2.0, len(space.layers)))
-    by_matrix = Predictor(
-        space, predictor.prices_ms, codes=lambda matrix, tables, _: MatrixCodes(matrix, tables)
-    )
+    by_matrix = Predictor(space, predictor.prices_ms, codes=MatrixCodes)
     genotypes, quality = space.sample(BATCH, rng), rng.uniform(0.5, 0.8, BATCH)
     latency_ms = predictor.predict(genotypes)
     reward = Reward("absolute", float(np.median(latency_ms)), alpha=-0.07, beta=-0.07)

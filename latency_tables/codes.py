@@ -1,4 +1,4 @@
-"""Codes: from genotypes to places in one table a block, in two ways.
+"""Codes: from genotypes to places in tables of one entry a choice of a block, in two ways.
 
 Packed, where no decision has over 4 options: eight bytes of a genotype are read as one 64-bit
 integer, and one multiplication copies them to where the bits of a block's decisions lie side by
@@ -26,7 +26,6 @@ import numpy.typing as npt
 from networks.spaces.space import Genotypes
 
 Ints = npt.NDArray[np.int64]
-Floats = npt.NDArray[np.float64]
 Places = npt.NDArray[np.intp]
 Reader = Callable[[Genotypes], Iterator[Places]]
 
@@ -36,36 +35,38 @@ _WORD = 8  # bytes
 
 
 class Codes(Protocol):
-    """One way from genotypes to places; ``tables`` are priced by place, one a block."""
+    """One way from genotypes to places.
 
-    tables: list[Floats]
+    ``orders`` gives for each block the code at each place, -1 where no genotype comes.
+    """
+
+    orders: list[Ints]
 
     def reader(self, size: int) -> Reader:
         """Return a function of at most ``size`` rows, C-ordered, of options that exist.
 
-        It yields the places in each table, shape ``(n,)``, valid until it goes on.
+        It yields the places in each block, shape ``(n,)``, valid until it goes on.
         """
         ...
 
 
-def make_codes(matrix: Ints, tables: Sequence[Floats], sizes: Ints) -> Codes:
+def make_codes(matrix: Ints, sizes: Ints) -> Codes:
     """Return the fastest way that this space allows.
 
     Args:
         matrix: genotypes @ matrix are the codes, shape ``(n_decisions, n_blocks)``.
-        tables: prices by code, one a block.
         sizes: number of options of each decision.
     """
-    return PackedCodes.build(matrix, tables, sizes) or MatrixCodes(matrix, tables)
+    return PackedCodes.build(matrix, sizes) or MatrixCodes(matrix, sizes)
 
 
 class MatrixCodes:
     """Places are codes, from a matrix product."""
 
-    def __init__(self, matrix: Ints, tables: Sequence[Floats]) -> None:
-        self.tables = list(tables)
-        exact = max(map(len, tables)) < 2**24
-        self._matrix = matrix.astype(np.float32 if exact else np.float64)
+    def __init__(self, matrix: Ints, sizes: Ints) -> None:
+        n_codes = ((sizes - 1) @ matrix + 1).tolist()
+        self.orders = [np.arange(n) for n in n_codes]
+        self._matrix = matrix.astype(np.float32 if max(n_codes) < 2**24 else np.float64)
 
     def reader(self, size: int) -> Reader:
         """See `Codes.reader`."""
@@ -128,27 +129,27 @@ class Packing:
             return None
         return cls(start, sum(1 << shift for shift in shifts), bits, tuple(at))
 
-    def table(self, prices: Floats, weights: Ints, sizes: Ints) -> Floats:
-        """Return the prices by place; places that no genotype has are NaN."""
+    def order(self, weights: Ints, sizes: Ints) -> Ints:
+        """Return the code at each place, -1 where no genotype comes."""
         place, code = np.zeros(1, np.int64), np.zeros(1, np.int64)
         for decision, bit in self.at:
             options = np.arange(sizes[decision])
             place = np.add.outer(place, options << bit).ravel()
             code = np.add.outer(code, options * weights[decision]).ravel()
-        packed = np.full(1 << self.bits, np.nan)
-        packed[place] = prices[code]
-        return packed
+        codes = np.full(1 << self.bits, -1)
+        codes[place] = code
+        return codes
 
 
 class PackedCodes:
     """Places are the options' bits, side by side."""
 
-    def __init__(self, packings: Sequence[Packing], tables: list[Floats]) -> None:
-        self.tables = tables
+    def __init__(self, packings: Sequence[Packing], orders: list[Ints]) -> None:
+        self.orders = orders
         self._packings = tuple(packings)
 
     @classmethod
-    def build(cls, matrix: Ints, tables: Sequence[Floats], sizes: Ints) -> Self | None:
+    def build(cls, matrix: Ints, sizes: Ints) -> Self | None:
         """Return the packed codes, or None where the space or the processor does not allow it."""
         if sizes.max() > 1 << _LANE or sys.byteorder != "little":
             return None
@@ -156,11 +157,8 @@ class PackedCodes:
         packings = [packing for column in columns if (packing := Packing.of(column)) is not None]
         if len(packings) < len(columns):
             return None
-        packed = [
-            packing.table(table, column, sizes)
-            for packing, table, column in zip(packings, tables, columns, strict=True)
-        ]
-        return cls(packings, packed)
+        orders = [p.order(column, sizes) for p, column in zip(packings, columns, strict=True)]
+        return cls(packings, orders)
 
     def reader(self, size: int) -> Reader:
         """See `Codes.reader`."""

@@ -14,10 +14,19 @@
       + DeviceChanged        the table's device, with another OS build than then (exit code 3)
     - SpecimenDiffers        another specimen of the model, whose anchors do not agree
     - InvalidRow             a row that cannot be: no latency is less than or equal to 0
+    - ImportFailed           a file that cannot become a table, with the line that says why
+    - TablesDisagree         two tables of one condition that differ beyond noise
     - MissingLayers          layers that the table does not price (with the nearest it does)
     - Uncalibrated           no whole network ties the sum of layers to the truth
+    - UncertaintyUnknown     one network does, which cannot tell how far predictions are off
     - NotAdditive            a calibration that is no sum over layers, where exact answers need one
+    - NothingWithin          no network of a space that meets a latency
+    - GridTooFine            more steps of latency than are counted at once: take a larger step
+    - FrontTooLarge          more undominated networks than are kept: round latencies to a step
     - WrongGranularity       a table by operators where one by layers is needed, or the reverse
+    - ClockWentBack          rows that were measured in what is the future now
+    - NoJournal              a table's file alone, where its journal is needed
+    - NotChanged             a new table for a changed device, which has not changed
   x NotMeasured              nothing came of it: the budget was too small, or every visit failed
   x PackDiscarded            an op profile whose rows cannot be given to layers beyond doubt
   x ValidationError          too few networks, or numbers that cannot be compared
@@ -26,6 +35,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 
 from device_agents.measurement import Condition
@@ -129,6 +139,27 @@ class InvalidRow(TableError):
     """A row whose values cannot be."""
 
 
+class ImportFailed(TableError):
+    """A file of another program, or an export, that cannot become a table; says where and why."""
+
+    def __init__(self, path: Path, what: str, line: int | None = None) -> None:
+        place = "" if line is None else f" line {line}:"
+        super().__init__(f"{path}:{place} {what}")
+        self.path, self.line = path, line
+
+
+class TablesDisagree(TableError):
+    """Rows of one layer in two tables that differ by more than noise explains."""
+
+    def __init__(self, layers: Sequence[str], example: str) -> None:
+        more = f" and {len(layers) - 1} more" if len(layers) > 1 else ""
+        super().__init__(
+            f"expected tables that agree within noise, found {example}{more}; see"
+            " `hilnas table diff`, measure again what is wrong, or keep the tables apart"
+        )
+        self.layers = tuple(layers)
+
+
 class MissingLayers(TableError):
     """Layers that the table does not price, the first with its nearest priced neighbours."""
 
@@ -152,6 +183,17 @@ class Uncalibrated(TableError):
         )
 
 
+class UncertaintyUnknown(TableError):
+    """How far predictions are off is not known."""
+
+    def __init__(self, space: str) -> None:
+        super().__init__(
+            f"predictions of {space}: expected a table calibrated on 2 networks or more, which"
+            " tells how far they are off, found none of its kind; profile with more networks, or"
+            " do without quantiles"
+        )
+
+
 class NotAdditive(TableError):
     """The calibration is not a sum over layers."""
 
@@ -164,6 +206,66 @@ class NotAdditive(TableError):
 
 class WrongGranularity(TableError):
     """Layers and single operators do not mix: names the table and says which to use."""
+
+
+class NothingWithin(TableError):
+    """No network meets a latency."""
+
+    def __init__(self, space: str, target_ms: float, fastest_ms: float) -> None:
+        super().__init__(
+            f"{space}: expected a target of {fastest_ms:.6g} ms or more, which its fastest network"
+            f" takes, found {target_ms:.6g} ms"
+        )
+
+
+class GridTooFine(TableError):
+    """The slowest network has more steps than a grid of latencies may."""
+
+    def __init__(self, step_ms: float, slowest_ms: float, limit: int) -> None:
+        super().__init__(
+            f"expected at most {limit:,} steps of latency, found {slowest_ms / step_ms:,.0f} of"
+            f" {1e3 * step_ms:g} us in the slowest network's {slowest_ms:.6g} ms; take a step of"
+            f" {1e3 * slowest_ms / limit:.2g} us or more"
+        )
+
+
+class FrontTooLarge(TableError):
+    """Nearly every network is undominated."""
+
+    def __init__(self, space: str, candidates: int, limit: int) -> None:
+        super().__init__(
+            f"{space}: expected a front found among at most {limit:,} sums at a time, found"
+            f" {candidates:,}: its score is nearly proportional to latency; give step_ms, to which"
+            " latencies are rounded"
+        )
+
+
+class ClockWentBack(TableError):
+    """Rows of a table are from what is the future now: no age can be told."""
+
+    def __init__(self, table: str, latest_unix_s: float, now_unix_s: float) -> None:
+        latest, now = (
+            datetime.fromtimestamp(at, UTC).isoformat(" ", "seconds")
+            for at in (latest_unix_s, now_unix_s)
+        )
+        super().__init__(
+            f"table {table!r}: expected a clock that is past its newest row, of {latest}, found {now};"
+            " set the clock of this machine and of the device, and run again"
+        )
+
+
+class NoJournal(TableError):
+    """A table's file without the journal beside it, which measuring again goes by."""
+
+    def __init__(self, file: Path, journal: Path) -> None:
+        super().__init__(
+            f"{file}: expected its journal at {journal}, found none: a file alone cannot be"
+            " refreshed; name a table that was profiled here, or profile the space into a new one"
+        )
+
+
+class NotChanged(TableError):
+    """A new table was asked for a changed device, and the device is what it was."""
 
 
 class NotMeasured(LatencyTableError):

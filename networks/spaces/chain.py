@@ -32,7 +32,7 @@ from networks.errors import GenotypeError, ShapeError
 from networks.graph import Shape
 from networks.layers import Layer
 from networks.network import Network
-from networks.spaces.blocks import Block, BlockTables, Ints, mergeable
+from networks.spaces.blocks import Block, BlockTables, Ints, Link, mergeable
 from networks.spaces.space import Genotypes
 
 Floats = npt.NDArray[np.float64]
@@ -130,7 +130,7 @@ class ChainSpace:
                 f"{self.name} does not hold this network: no choice gives its layer {furthest},"
                 f" {layer.key}"
             )
-        genotype: Genotypes = self.canonical(self._genotypes(np.array([found])))[0]
+        genotype: Genotypes = self.canonical(self.from_choices(np.array([found])))[0]
         return genotype
 
     def canonical(self, genotypes: npt.ArrayLike) -> Genotypes:
@@ -149,7 +149,7 @@ class ChainSpace:
                     moved = True
             if moved:
                 self._drop_idle_options(choices)
-        return self._genotypes(choices)
+        return self.from_choices(choices)
 
     def sample(
         self,
@@ -172,7 +172,7 @@ class ChainSpace:
             before = choices[:, block]
             at = np.searchsorted(cumulative, before + rng.random(n), side="right")
             choices[:, block + 1] = at - before * self._blocks[block + 1].n_choices
-        return self._genotypes(choices)
+        return self.from_choices(choices)
 
     def neighbours(self, genotype: npt.ArrayLike) -> Genotypes:
         """Return the canonical genotypes of all other networks one decision away."""
@@ -194,13 +194,27 @@ class ChainSpace:
         def extend(choices: list[int]) -> Iterator[Genotypes]:
             block = len(choices)
             if block == len(self._blocks):
-                yield self._genotypes(np.array([choices]))[0]
+                yield self.from_choices(np.array([choices]))[0]
                 return
             allowed = self._allowed[block - 1][choices[-1]] if block else self._starts
             for choice in np.flatnonzero(allowed).tolist():
                 yield from extend([*choices, choice])
 
         return extend([])
+
+    @cached_property
+    def links(self) -> tuple[Link, ...]:
+        """The blocks as sums over all networks need them."""
+        merged = [*self._merges, np.zeros((self._blocks[-1].n_choices, 0), dtype=bool)]
+        return tuple(
+            Link(block.state_out, block.canonical == np.arange(block.n_choices), pairs)
+            for block, pairs in zip(self._blocks, merged, strict=True)
+        )
+
+    def from_choices(self, choices: Ints) -> Genotypes:
+        """Return the genotypes of one choice a block each, shape ``(n, n_blocks)``."""
+        digits = [t.digits[choices[:, i]] for i, t in enumerate(self._blocks)]
+        return np.concatenate(digits, axis=1).astype(np.int8)
 
     def code_matrix(self) -> Ints:
         """Return the matrix that takes genotypes to codes, shape ``(n_decisions, n_blocks)``.
@@ -232,6 +246,33 @@ class ChainSpace:
         tables[-1] = tables[-1] + heads[self._blocks[-1].state_out]
         return [np.ravel(table) for table in tables]
 
+    def block_layers(self) -> list[tuple[Ints, Ints]]:
+        """Return for each block which of ``layers`` it uses and how often, by code.
+
+        Two arrays a block, shape ``(n_codes, k)``: numbers of layers, and how often each is used;
+        a number may come twice. As in `block_prices`, the stem counts to the first block, the
+        head to the last.
+        """
+        longest = max(map(len, self._heads))
+        heads = np.array([[*head, *[-1] * (longest - len(head))] for head in self._heads])
+        used = []
+        for i, block in enumerate(self._blocks):
+            repeat = np.broadcast_to(block.repeat, block.first.shape)
+            numbers = np.stack([block.first, repeat], axis=-1).reshape(-1, 2)
+            depth = np.tile(block.depth, block.n_states)
+            counts = np.stack([np.ones_like(depth), depth - 1], axis=-1)
+            fixed = np.empty((len(numbers), 0), np.int64)
+            if i == 0:
+                fixed = np.append(
+                    fixed, np.tile(np.array(self._stem, np.int64), (len(numbers), 1)), axis=1
+                )
+            if i == len(self._blocks) - 1:
+                ends = heads[np.tile(block.state_out, block.n_states)]
+                fixed = np.append(fixed, ends, axis=1)
+            counts = np.append(counts, fixed >= 0, axis=1)
+            used.append((np.append(numbers, fixed, axis=1).clip(min=0), counts))
+        return used
+
     def cheapest(self, prices: npt.ArrayLike) -> Genotypes:
         """Return the canonical genotype of the network of least price, shape ``(n_decisions,)``.
 
@@ -251,7 +292,7 @@ class ChainSpace:
         for block, choice in zip(self._blocks, best, strict=True):
             choices.append(int(choice[state]))
             state = int(block.state_out[choices[-1]])
-        genotype: Genotypes = self.canonical(self._genotypes(np.array([choices])))[0]
+        genotype: Genotypes = self.canonical(self.from_choices(np.array([choices])))[0]
         return genotype
 
     def _refuse_long_merges(self) -> None:
@@ -297,10 +338,6 @@ class ChainSpace:
         return np.stack(
             [wide[:, c] @ t.radix for c, t in zip(self._columns, self._blocks, strict=True)], axis=1
         )
-
-    def _genotypes(self, choices: Ints) -> Genotypes:
-        digits = [t.digits[choices[:, i]] for i, t in enumerate(self._blocks)]
-        return np.concatenate(digits, axis=1).astype(np.int8)
 
     def _drop_idle_options(self, choices: Ints) -> None:
         state = np.zeros(len(choices), dtype=np.int64)

@@ -45,14 +45,16 @@ def test_both_ways_to_places_give_one_price(space: ChainSpace) -> None:
     prices = np.random.default_rng(3).uniform(0.01, 3, len(space.layers))
     sizes = np.array([len(decision.options) for decision in space.decisions])
     matrix, tables = space.code_matrix(), space.block_prices(prices)
-    ways = (PackedCodes.build(matrix, tables, sizes), MatrixCodes(matrix, tables))
+    ways = (PackedCodes.build(matrix, sizes), MatrixCodes(matrix, sizes))
     genotypes = space.sample(5000, np.random.default_rng(5))
     genotypes[0], genotypes[1] = 0, sizes - 1
     found = []
     for way in ways:
         assert way is not None
-        read = way.reader(5000)
-        found.append([t[place] for t, place in zip(way.tables, read(genotypes), strict=True)])
+        read = way.reader(5000)(genotypes)
+        codes = [order[place] for order, place in zip(way.orders, read, strict=True)]
+        assert min(map(np.min, codes)) >= 0
+        found.append([table[code] for table, code in zip(tables, codes, strict=True)])
     np.testing.assert_array_equal(found[0], found[1])
 
 
@@ -73,9 +75,10 @@ def test_a_packing_holds_each_needed_decision_once(weights: list[int], seed: int
 def test_a_space_that_does_not_pack_goes_by_matrix() -> None:
     rng = np.random.default_rng(2)
     sizes = np.array([5, 2, 3])
-    matrix, table = np.array([[6], [3], [1]]), rng.uniform(size=30)
-    codes = make_codes(matrix, [table], sizes)
+    matrix = np.array([[6], [3], [1]])
+    codes = make_codes(matrix, sizes)
     assert isinstance(codes, MatrixCodes)
+    np.testing.assert_array_equal(codes.orders[0], np.arange(30))
     genotypes = rng.integers(0, sizes, (50, 3), dtype=np.int8)
     (places,) = codes.reader(64)(genotypes)
     np.testing.assert_array_equal(places, (genotypes @ matrix)[:, 0])
