@@ -249,8 +249,8 @@ class ClockWentBack(TableError):
             for at in (latest_unix_s, now_unix_s)
         )
         super().__init__(
-            f"table {table!r}: expected a clock that is past its newest row, of {latest}, found {now};"
-            " set the clock of this machine and of the device, and run again"
+            f"table {table!r}: expected a clock that is past its newest row, of {latest},"
+            f" found {now}; set the clock of this machine and of the device, and run again"
         )
 
 

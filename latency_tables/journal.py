@@ -29,7 +29,12 @@ from device_agents.tools.op_profile import OpProfile, OpRow
 from latency_tables.errors import JournalDamaged
 from latency_tables.journal_schema import lock, mapped, open_for_reading, open_for_writing
 
-Purpose = Literal["profile", "validate", "refresh"]
+Purpose = Literal["profile", "validate", "refresh", "anchors", "anchors-within"]
+"""Why it is measured; rows are made of ``profile`` and ``refresh`` alone.
+
+Sessions of ``anchors``, numbered from 0 by their seeds, ask whether the device has drifted; an
+empty session ``anchors-within`` behind them says that it had not.
+"""
 _PROCESS = (
     "warmup_runs", "runs", "init_ns", "first_ns", "min_ns", "mean_ns", "max_ns", "median_ns",
     "p5_ns", "p95_ns",
@@ -134,6 +139,14 @@ class Journal:
         )
         by_model: dict[str, list[Outcome]] = {}
         for row in rows:
+            by_model.setdefault(row[0], []).append(_parse_visit(row))
+        return by_model
+
+    def visits_of(self, session: int) -> dict[str, list[Outcome]]:
+        """Return the visits of one session, in order, by the model's sha256."""
+        sql = f"{_SELECT_VISITS} WHERE session = ? ORDER BY visits.id"
+        by_model: dict[str, list[Outcome]] = {}
+        for row in self._rows(sql, (session,)):
             by_model.setdefault(row[0], []).append(_parse_visit(row))
         return by_model
 

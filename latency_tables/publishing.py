@@ -6,11 +6,13 @@ journal --visits under one condition--> floors --> rows, networks, invalid --> c
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from device_agents.measurement import Condition, FailedVisit, Floor, Outcome, Plan
 from device_agents.packs import PackedPlan
+from latency_tables.anchors import table_anchors
 from latency_tables.calibration import calibrate
+from latency_tables.campaigns import newest_campaign
 from latency_tables.floors import floor_of, least_visits, measured
 from latency_tables.granularity import granularity_of
 from latency_tables.journal import Journal, Model
@@ -42,7 +44,7 @@ def build_table(
     results = {
         sha256: result
         for sha256, outcomes in visits.items()
-        if (result := _measure(outcomes, condition, plan, pace_ns)) is not None
+        if (result := _measure(_newest(outcomes, plan), condition, plan, pace_ns)) is not None
     }
     rows: dict[str, Row] = {}
     networks: list[MeasuredNetwork] = []
@@ -68,14 +70,21 @@ def build_table(
             address=address,
             tool_version=sessions[-1].tool_version if sessions else "",
             journal=journal.path.name,
-            sessions=tuple(s.id for s in sessions if s.purpose != "validate"),
+            sessions=tuple(s.id for s in sessions if s.purpose in ("profile", "refresh")),
             serial=serials.pop() if len(serials) == 1 else None,
         ),
     )
+    anchors = table_anchors(journal, table, rows.values(), visits, plan, pace_ns=pace_ns)
+    table = replace(table, anchors=anchors)
     if isinstance(plan, PackedPlan):
-        return price_packs(table, journal.models(), visits, plan)
+        return replace(price_packs(table, journal.models(), visits, plan), anchors=anchors)
     by_operators = granularity_of(table) == "operator"
     return calibrate_operators(table) if by_operators else calibrate(table)
+
+
+def _newest(outcomes: Sequence[Outcome], plan: Plan) -> Sequence[Outcome]:
+    """Return the visits that count: a model that was measured again is what it is now."""
+    return newest_campaign(outcomes, least_visits(plan))
 
 
 def _in_order(models: Iterable[Model], results: dict[str, _Measured]) -> list[Model]:

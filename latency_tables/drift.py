@@ -1,0 +1,230 @@
+"""Drift: whether a device is still the one that its table was measured on.
+
+    d        ln(latency now / reference) of an anchor, now being the median of fresh processes
+    uniform  median of all d                    beyond its band: a factor of the whole device
+    kind     mean d of a kind - uniform         beyond its band: one kind of operators
+    anchor   d - uniform                        beyond its band: a single model
+    pace     fastest pace of the core now / then, for the device's own clock, of which anchors,
+             stated at one pace, know nothing
+
+A band is ``Z`` standard deviations of what an unchanged device shows, the reference's own error
+included. Those of single anchors and of the whole come from sessions of the same table that were
+within their bands, shrunk towards recorded ones (`benchmarks.drift`) while there are few:
+
+    var = (PRIOR_SESSIONS prior^2 + sum of squares) / (PRIOR_SESSIONS + n - 1)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from latency_tables.table import Anchor
+
+Floats = npt.NDArray[np.float64]
+Readings = Mapping[str, float]
+"""What one fresh process made of the anchors: latency in milliseconds by label."""
+Cause = Literal["none", "os-build", "pace", "uniform", "kind", "anchor", "mixed"]
+
+Z = 4.0
+ANCHOR_STD = 0.015
+UNIFORM_STD = 0.004
+PRIOR_SESSIONS = 8
+PACE_BAND = 0.025
+NETWORK = "network"
+
+
+@dataclass(frozen=True, slots=True)
+class Noise:
+    """Relative standard deviations of one session: of an anchor by label, and of all together."""
+
+    anchors: Mapping[str, float]
+    uniform: float
+
+    def band(self, label: str, sessions: int) -> float:
+        """Return the band of one anchor against one reference session."""
+        return Z * self.anchors.get(label, ANCHOR_STD) * _error(sessions)
+
+
+@dataclass(frozen=True, slots=True)
+class AnchorReading:
+    """One anchor now and then; differences are relative, ``band`` is what ``excess`` may be.
+
+    ``excess`` is the difference that is left when the uniform factor is taken out.
+    """
+
+    anchor: Anchor
+    latency_ms: float
+    difference: float
+    excess: float
+
+    @property
+    def is_within(self) -> bool:
+        """Whether it is in its band."""
+        return abs(self.excess) <= self.anchor.band
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """A relative difference and the band that it may lie in."""
+
+    value: float
+    band: float
+
+    @property
+    def is_within(self) -> bool:
+        """Whether it does."""
+        return abs(self.value) <= self.band
+
+
+@dataclass(frozen=True, slots=True)
+class DriftReport:
+    """What the anchors say of a device, or, of one whose OS build changed, what need not be asked.
+
+    ``kinds`` are differences beside the uniform one; ``pace`` is None where nobody takes one;
+    ``thermal`` is what the device says of its heat, None where nobody asked or it cannot say.
+    """
+
+    cause: Cause
+    text: str
+    sessions: int = 0
+    uniform: Difference | None = None
+    kinds: Mapping[str, Difference] = field(default_factory=dict)
+    anchors: tuple[AnchorReading, ...] = ()
+    pace: Difference | None = None
+    thermal: str | None = None
+
+    @property
+    def is_drifted(self) -> bool:
+        """Whether the device is another than then."""
+        return self.cause != "none"
+
+    def to_dict(self) -> dict[str, object]:
+        """Return everything by name, for JSON; differences in percent."""
+
+        def percent(difference: Difference | None) -> dict[str, float] | None:
+            if difference is None:
+                return None
+            return {"pct": 100 * difference.value, "band_pct": 100 * difference.band}
+
+        return {
+            "drifted": self.is_drifted, "cause": self.cause, "text": self.text,
+            "sessions": self.sessions, "uniform": percent(self.uniform),
+            "kinds": {kind: percent(value) for kind, value in self.kinds.items()},
+            "anchors": [
+                {
+                    "kind": reading.anchor.kind, "label": reading.anchor.label,
+                    "reference_ms": reading.anchor.latency_ms, "latency_ms": reading.latency_ms,
+                    "pct": 100 * reading.difference, "excess_pct": 100 * reading.excess,
+                    "band_pct": 100 * reading.anchor.band,
+                }
+                for reading in self.anchors
+            ],
+            "pace": percent(self.pace), "thermal": self.thermal,
+        }  # fmt: skip
+
+
+def learn_noise(sessions: Sequence[Readings]) -> Noise:
+    """Return the noise of sessions of an unchanged device; with none, the recorded one."""
+    labels = sorted({label for session in sessions for label in session})
+    if not labels:
+        return Noise({}, UNIFORM_STD)
+    logs = np.log([[session.get(label, np.nan) for label in labels] for session in sessions])
+    logs -= np.nanmedian(logs, axis=0)
+    common = np.nanmedian(logs, axis=1)
+    anchors = [_shrunk(column, ANCHOR_STD) for column in (logs - common[:, None]).T]
+    return Noise(dict(zip(labels, anchors, strict=True)), _shrunk(common, UNIFORM_STD))
+
+
+def judge(
+    anchors: Sequence[Anchor],
+    sessions: Sequence[Readings],
+    noise: Noise,
+    *,
+    pace: float | None = None,
+) -> DriftReport:
+    """Return what these sessions say of the device; anchors that none has read are left out.
+
+    Args:
+        sessions: one or more, each of a fresh process.
+        pace: fastest pace now / reference - 1, positive where the core is slower now.
+    """
+    seen = [anchor for anchor in anchors if any(anchor.label in s for s in sessions)]
+    now_ms = np.array([np.median([s[a.label] for s in sessions if a.label in s]) for a in seen])
+    d = np.log(now_ms / [anchor.latency_ms for anchor in seen])
+    std = np.array([anchor.band / Z for anchor in seen])
+    middle = float(np.median(d))
+    uniform = Difference(_relative(middle), Z * _uniform_std(std, noise.uniform))
+    kinds = {
+        kind: Difference(
+            _relative(float(d[members].mean()) - middle),
+            Z * float(np.sqrt((std[members] ** 2).sum())) / len(members),
+        )
+        for kind in dict.fromkeys(anchor.kind for anchor in seen)
+        if (members := [i for i, anchor in enumerate(seen) if anchor.kind == kind])
+    }
+    readings = tuple(
+        AnchorReading(anchor, float(ms), _relative(float(x)), _relative(float(x) - middle))
+        for anchor, ms, x in zip(seen, now_ms, d, strict=True)
+    )
+    report = DriftReport(
+        "none", "", len(sessions), uniform, kinds, readings,
+        None if pace is None else Difference(pace, PACE_BAND),
+    )  # fmt: skip
+    return _explained(report)
+
+
+def _explained(report: DriftReport) -> DriftReport:
+    """Return the report with its cause, and that in words."""
+    assert report.uniform is not None
+    beyond = [kind for kind, difference in report.kinds.items() if not difference.is_within]
+    if len(beyond) > 1 and NETWORK in beyond:  # a network follows the layers that it is made of
+        beyond.remove(NETWORK)
+    single = [reading for reading in report.anchors if not reading.is_within]
+    found: list[tuple[Cause, str]] = []
+    if report.pace is not None and report.pace.value > report.pace.band:
+        found.append(("pace", f"the core never came near its fastest pace: {_text(report.pace)}"))
+    if not report.uniform.is_within:
+        found.append(("uniform", f"all models by one factor: {_text(report.uniform)}"))
+    found += [("kind", f"operators of {kind}: {_text(report.kinds[kind])}") for kind in beyond]
+    if not found:
+        found = [
+            ("anchor", f"{r.anchor.label}: {_text(Difference(r.excess, r.anchor.band))}")
+            for r in single
+        ]
+    if not found:
+        return replace(report, text=f"within its bands, {_text(report.uniform)}")
+    causes = {cause for cause, _ in found}
+    if causes == {"pace", "uniform"}:
+        causes = {"uniform"}
+    cause: Cause = causes.pop() if len(causes) == 1 else "mixed"
+    return replace(report, cause=cause, text="; ".join(text for _, text in found))
+
+
+def _text(difference: Difference) -> str:
+    return f"{100 * difference.value:+.1f} % (band {100 * difference.band:.1f} %)"
+
+
+def _uniform_std(std: Floats, common: float) -> float:
+    """Return that of the median of anchors: their own noise, and what they share, twice."""
+    own = np.pi / 2 * (std**2).mean() / len(std)
+    return float(np.sqrt(own + 2 * common**2))
+
+
+def _error(sessions: int) -> float:
+    """Return how far a median of so many sessions is from one reference, in units of a session."""
+    return float(np.sqrt(1 + (np.pi / 2 / sessions if sessions > 1 else 1)))
+
+
+def _shrunk(values: Floats, prior: float) -> float:
+    values = values[np.isfinite(values)]
+    squares = PRIOR_SESSIONS * prior**2 + float((values**2).sum())
+    return float(np.sqrt(squares / (PRIOR_SESSIONS + max(0, len(values) - 1))))
+
+
+def _relative(log: float) -> float:
+    return float(np.expm1(log))
