@@ -22,6 +22,7 @@
     - NotAdditive            a calibration that is no sum over layers, where exact answers need one
     - NothingWithin          no network of a space that meets a latency
     - GridTooFine            more steps of latency than are counted at once: take a larger step
+    - GridTooCoarse          too few networks meet a latency of those that rounding puts within it
     - FrontTooLarge          more undominated networks than are kept: round latencies to a step
     - WrongGranularity       a table by operators where one by layers is needed, or the reverse
     - ClockWentBack          rows that were measured in what is the future now
@@ -226,6 +227,17 @@ class GridTooFine(TableError):
             f"expected at most {limit:,} steps of latency, found {slowest_ms / step_ms:,.0f} of"
             f" {1e3 * step_ms:g} us in the slowest network's {slowest_ms:.6g} ms; take a step of"
             f" {1e3 * slowest_ms / limit:.2g} us or more"
+        )
+
+
+class GridTooCoarse(TableError):
+    """Drawing networks within a latency is hopeless at this step."""
+
+    def __init__(self, space: str, target_ms: float, step_ms: float) -> None:
+        super().__init__(
+            f"{space}: expected networks within {target_ms:.6g} ms among those within it by"
+            f" latencies rounded to {1e3 * step_ms:g} us, found none in many draws; take a smaller"
+            " step"
         )
 
 
