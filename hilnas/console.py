@@ -31,6 +31,7 @@ from search.errors import SearchError
 if TYPE_CHECKING:
     from device_agents.devices_file import DeviceEntry
     from latency_tables.store import TableStore
+    from networks.names import NamedNetwork
 
 KNOWN_ERRORS = (NetworkError, ExportError, DeviceError, LatencyTableError, SearchError)
 DEBUG = "--debug"
@@ -214,6 +215,21 @@ def one_device(text: str, file: Path | None) -> DeviceEntry:
         names = ", ".join(entry.name for entry in chosen)
         raise AddressError(f"expected one device, found the pool {text!r} of {names}; name one")
     return chosen[0]
+
+
+def named_network(text: str) -> tuple[NamedNetwork, dict[str, str]]:
+    """Return the network of a name, a block or cell string, or RUN or RUN:TRIAL; and its origin.
+
+    Raises:
+        NetworkError, SearchError: it names none.
+    """
+    from networks.names import find_network
+    from search.assembly import find_trial
+
+    run, _, number = text.rpartition(":") if text.rpartition(":")[2].isdigit() else (text, "", "")
+    if not Path(run).is_dir():
+        return find_network(text), {}
+    return find_trial(Path(run), int(number) if number else None)
 
 
 def parse_duration(text: str) -> float:

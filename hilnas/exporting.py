@@ -20,6 +20,7 @@ from hilnas.console import (
     app,
     columns,
     emit,
+    named_network,
     progress_bar,
     say,
     verb,
@@ -30,9 +31,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from latency_tables.verification import Verification
-    from networks.cells import CellNetwork
     from networks.graph import Shape
-    from networks.network import Network
 
 CALIBRATION_IMAGES = 128
 VERIFIED_IMAGES = 8
@@ -83,7 +82,7 @@ def export(
     from latency_tables.verification import verify_models
     from networks.names import name_network
 
-    found, labels = _find(network)
+    found, labels = named_network(network)
     text = name_network(found)
     labels |= {"network": text, "hilnas": version("hilnas")}
     images = None if calibration is None else _calibration_images(calibration, found.input)
@@ -178,17 +177,6 @@ def export_layers(
         f" {result.size_bytes / 2**20:.0f} MiB; {result.written} written, {result.kept} kept"
     )
     emit(values, text, as_json=as_json)
-
-
-def _find(text: str) -> tuple[Network | CellNetwork, dict[str, str]]:
-    """Return the network that a text names, and what is known of its origin."""
-    from networks.names import find_network
-    from search.assembly import find_trial
-
-    run, _, number = text.rpartition(":") if text.rpartition(":")[2].isdigit() else (text, "", "")
-    if not Path(run).is_dir():
-        return find_network(text), {}
-    return find_trial(Path(run), int(number) if number else None)
 
 
 def _calibration_images(name: str, shape: Shape) -> npt.NDArray[np.float32]:

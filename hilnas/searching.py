@@ -40,6 +40,10 @@ def search(
     space: Annotated[str | None, typer.Option(help="The space to search.")] = None,
     table: Annotated[str | None, typer.Option(help="Latency table: a name or a file.")] = None,
     target_ms: Annotated[float | None, typer.Option(help="Target latency.")] = None,
+    latency_quantile: Annotated[
+        float | None,
+        typer.Option(help="Go by this quantile of each latency, such as 0.95, not by its mean."),
+    ] = None,
     evaluator: Annotated[
         str | None, typer.Option(help="imagenet-proxy, training, or module:function.")
     ] = None,
@@ -84,7 +88,8 @@ def search(
             batch=batch,
             seed=seed,
             preset=preset,
-            settings={"resolution": resolution, "width": width, "data": data, "workers": workers},
+            settings={"resolution": resolution, "width": width, "data": data, "workers": workers}
+            | ({} if latency_quantile is None else {"latency_quantile": latency_quantile}),
         )
     with progress_bar() as update:
 

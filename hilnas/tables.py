@@ -16,7 +16,9 @@ from hilnas.console import (
     Width,
     columns,
     emit,
+    named_network,
     progress_bar,
+    say,
     table_app,
     table_store,
     verb,
@@ -59,28 +61,50 @@ def table_show(table: TableArgument, as_json: Json = False) -> None:
 
 @table_app.command(
     "predict",
-    epilog="Example: hilnas table predict accel-nasbench@224 mobilenet-v2 mnasnet-b1",
+    epilog="Examples:\n\n\b\n"
+    "  hilnas table predict accel-nasbench@224 mobilenet-v2 mnasnet-b1\n"
+    "  hilnas table predict accel-nasbench@224 runs/first runs/first:12",
 )
 @verb
 def table_predict(
     table: TableArgument,
-    networks: Annotated[list[str], typer.Argument(help="Published names or block strings.")],
+    networks: Annotated[
+        list[str],
+        typer.Argument(help="Published names, block or cell strings, RUN (its best) or RUN:TRIAL."),
+    ],
     as_json: Json = False,
 ) -> None:
-    """Predict the latency of networks from a table."""
-    from latency_tables.predictor import predict_network
-    from networks.names import find_chain
+    """Predict the latency of networks, and where another session would measure it, 90 %."""
+    from latency_tables.operator_pricing import predict_any
+    from latency_tables.table import LEVEL
 
     found = table_store().load(table)
-    predicted = [(name, predict_network(found, find_chain(name))) for name in networks]
+    predicted = [(name, predict_any(found, named_network(name)[0])) for name in networks]
+    if any(p.std_ms is None for _, p in predicted):
+        say("note: one calibration network cannot tell how far predictions are off")
+    elif unknown := found.rows["low_ms"].null_count:
+        say(
+            f"note: {unknown} of {len(found)} rows have no interval; what is known of their errors"
+            " is in the scatter of the calibration networks alone"
+        )
     values = [
-        {"network": name, "latency_ms": p.latency_ms, "std_ms": p.std_ms} for name, p in predicted
-    ]
-    rows = [
-        [name, f"{p.latency_ms:.3f}", "unknown" if p.std_ms is None else f"{p.std_ms:.3f}"]
+        {
+            "network": name, "latency_ms": p.latency_ms, "std_ms": p.std_ms,
+            "interval_ms": p.interval(),
+        }
         for name, p in predicted
+    ]  # fmt: skip
+    rows = [
+        [name, f"{p.latency_ms:.3f}", *_spread(p.std_ms, p.interval())] for name, p in predicted
     ]
-    emit({"predictions": values}, columns(["network", "ms", "std"], rows), as_json=as_json)
+    header = ["network", "ms", "std", f"{100 * LEVEL:.0f} % low", "high"]
+    emit({"predictions": values, "level": LEVEL}, columns(header, rows), as_json=as_json)
+
+
+def _spread(std_ms: float | None, interval: tuple[float, float] | None) -> list[str]:
+    if std_ms is None or interval is None:
+        return ["unknown"] * 3
+    return [f"{value:.3f}" for value in (std_ms, *interval)]
 
 
 @table_app.command(

@@ -1,7 +1,8 @@
 """Assembly: the real parts of a run, built from the names in its configuration.
 
 space       a name of `networks.spaces`                         settings: resolution, width
-latency     table:FILE, one version of a latency table
+latency     table:FILE, one version of a latency table          settings: latency_quantile, so that
+                                                              0.95 counts what 95 % stay under
 evaluator   imagenet-proxy | training | module:function         settings: data, workers, epochs,
 searcher    a name of `search.searchers`, with its preset                 train_images
 """
@@ -22,7 +23,7 @@ from networks.spaces.chain import ChainSpace
 from search.config import RunConfig, Scalar
 from search.errors import EvaluatorError, RunError
 from search.evaluators.evaluator import Evaluator
-from search.run import Progress, SearchResult, load, resume, run_search
+from search.run import Latency, Progress, SearchResult, load, resume, run_search
 from search.run_directory import RunDirectory
 from search.searcher import Searcher
 from search.searchers import make_searcher
@@ -32,10 +33,14 @@ TASK_RESOLUTION = 32
 
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """What a run is made of; ``searcher`` is new, before its first proposal."""
+    """What a run is made of; ``searcher`` is new, before its first proposal.
+
+    ``predict`` is the latency that the run goes by: the predictor's mean, or a quantile of it.
+    """
 
     space: ChainSpace
     latency: Predictor
+    predict: Latency
     evaluator: Evaluator
     searcher: Searcher
 
@@ -46,7 +51,7 @@ def start(
     """Search by a configuration in a new run directory; raises as `assemble` and `run_search`."""
     with assemble(config) as parts:
         return run_search(
-            config, parts.space, parts.latency.predict, parts.evaluator, parts.searcher,
+            config, parts.space, parts.predict, parts.evaluator, parts.searcher,
             out=out, progress=progress,
         )  # fmt: skip
 
@@ -56,7 +61,7 @@ def go_on(run: Path, *, progress: Callable[[Progress], None] | None = None) -> S
     config, _ = RunDirectory(run).config()
     with assemble(config) as parts:
         return resume(
-            run, parts.space, parts.latency.predict, parts.evaluator, parts.searcher,
+            run, parts.space, parts.predict, parts.evaluator, parts.searcher,
             progress=progress,
         )  # fmt: skip
 
@@ -129,6 +134,7 @@ def assemble(config: RunConfig) -> Iterator[Parts]:
         raise RunError(f"latency is table:FILE, found {config.latency!r}")
     space = space_of(config)
     latency = compile_predictor(LatencyTable.load(Path(file)), space)
+    predict = _latency_of(latency, config.settings)
     fastest_ms = latency.fastest_ms
     if config.reward.target_ms < fastest_ms:
         raise RunError(
@@ -137,7 +143,20 @@ def assemble(config: RunConfig) -> Iterator[Parts]:
         )
     searcher = make_searcher(config.searcher, space, preset=config.preset, seed=config.seed)
     with _evaluator(config.evaluator, space, config.settings) as evaluator:
-        yield Parts(space, latency, evaluator, searcher)
+        yield Parts(space, latency, predict, evaluator, searcher)
+
+
+def _latency_of(predictor: Predictor, settings: Mapping[str, Scalar]) -> Latency:
+    """Return the predictor's mean, or the quantile that the settings ask for."""
+    quantile = settings.get("latency_quantile")
+    if quantile is None:
+        return predictor.predict
+    if not isinstance(quantile, float) or not 0.5 <= quantile < 1:
+        raise RunError(
+            f"latency_quantile is a number from 0.5 and below 1, found {quantile!r}: what is met at"
+            " a lower one is more likely missed"
+        )
+    return predictor.at_quantile(quantile)
 
 
 @contextmanager

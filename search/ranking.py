@@ -4,9 +4,9 @@ The rewards of two networks differ by d; the errors of their latencies alone mak
 
     sigma^2 = a_i^2 V_ii + a_j^2 V_jj - 2 a_i a_j V_ij          a = slope of the reward
 
-with V the covariances of the predicted latencies. d is inside the noise where |d| <= z sigma. Errors
-that networks share, of rows that both use and of the scale, cancel in a difference: without them,
-as if all errors were independent, more of a ranking seems to be noise than is. The noise of
+with V the covariances of the predicted latencies. d is inside the noise where |d| <= z sigma.
+Errors that networks share, of rows that both use and of the scale, cancel in a difference: without
+them, as if all errors were independent, more of a ranking seems to be noise than is. The noise of
 qualities is not counted.
 """
 
