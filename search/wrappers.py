@@ -8,30 +8,42 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 import numpy as np
 
 from networks.spaces.space import Genotypes, Space
 from search.searcher import ReplayingSearcher, Rewards, Searcher, Values
 
+_Result = tuple[float | None, tuple[float, ...] | None]
+
 TRIES = 20
-"""Asks of the searcher inside, each for what is missing, until repeats are accepted."""
+"""Asks of the searcher inside, each for what is missing, until random networks stand in; draws of a
+random network that is new, until repeats are accepted: the space may be exhausted."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Asked:
+    genotype: Genotypes
+    network: bytes
+    is_repeat: bool = False
+    is_ours: bool = False
 
 
 class Unrepeated(ReplayingSearcher):
     """Passes on proposals of new networks; repeats are answered from memory, in their turn.
 
-    A searcher that only repeats (the space is small, or it has converged) is let through after
-    `TRIES` attempts.
+    Where the searcher inside only repeats, as a policy does that has converged, random networks
+    stand in, which it hears as another's proposals.
     """
 
-    def __init__(self, space: Space, inner: Searcher) -> None:
+    def __init__(self, space: Space, inner: Searcher, *, seed: int) -> None:
         super().__init__(space)
         self.name = f"{inner.name}+no-repeats"
-        self._inner = inner
+        self._inner, self._rng = inner, np.random.default_rng(seed)
         self._seen: set[bytes] = set()
-        self._results: dict[bytes, tuple[float | None, tuple[float, ...] | None]] = {}
-        self._untold = deque[tuple[Genotypes, bytes, bool]]()
+        self._results: dict[bytes, _Result] = {}
+        self._untold = deque[_Asked]()
         self._has_values = False
 
     @property
@@ -42,19 +54,29 @@ class Unrepeated(ReplayingSearcher):
     def propose(self, n: int) -> Genotypes:
         """Return new networks as long as there are some."""
         passed: list[Genotypes] = []
-        for attempt in range(TRIES + 1):
+        for _ in range(TRIES):
             proposals = self._inner.ask(n - len(passed))
             for genotype, network in zip(proposals, self.space.canonical(proposals), strict=True):
                 key = network.tobytes()
-                is_new = key not in self._seen or attempt == TRIES
+                is_repeat = key in self._seen
                 self._seen.add(key)
-                self._untold.append((genotype, key, is_new))
-                if is_new:
+                self._untold.append(_Asked(genotype, key, is_repeat=is_repeat))
+                if not is_repeat:
                     passed.append(genotype)
             self._tell_repeats()
             if len(passed) == n:
+                return np.stack(passed)
+        return np.stack([*passed, *(self._stand_in() for _ in range(n - len(passed)))])
+
+    def _stand_in(self) -> Genotypes:
+        for _ in range(TRIES):
+            drawn = self.space.sample(1, self._rng, uniform_over="networks")
+            network: Genotypes = self.space.canonical(drawn)[0]
+            if network.tobytes() not in self._seen:
                 break
-        return np.stack(passed)
+        self._seen.add(network.tobytes())
+        self._untold.append(_Asked(network, network.tobytes(), is_ours=True))
+        return network
 
     def learn(self, genotypes: Genotypes, rewards: Rewards) -> None:
         """Keep results, and tell them inside together with repeats of them."""
@@ -68,21 +90,26 @@ class Unrepeated(ReplayingSearcher):
     def _learn(self, rewards: Rewards, values: Values) -> None:
         for result in zip(rewards, values, strict=True):
             self._tell_repeats()
-            genotype, key, _ = self._untold.popleft()
-            self._results[key] = result
-            self._tell(genotype, *result)
+            asked = self._untold.popleft()
+            self._results[asked.network] = result
+            self._tell(asked, result)
         self._tell_repeats()
 
     def _tell_repeats(self) -> None:
         """Tell what comes before the next result that is still awaited."""
-        while self._untold and not self._untold[0][2] and self._untold[0][1] in self._results:
-            genotype, key, _ = self._untold.popleft()
-            self._tell(genotype, *self._results[key])
+        while self._untold and self._untold[0].is_repeat:
+            result = self._results.get(self._untold[0].network)
+            if result is None:
+                break
+            self._tell(self._untold.popleft(), result)
 
-    def _tell(
-        self, genotype: Genotypes, reward: float | None, value: tuple[float, ...] | None
-    ) -> None:
-        self._inner.tell(genotype[None], [reward], [value] if self._has_values else None)
+    def _tell(self, asked: _Asked, result: _Result) -> None:
+        reward, value = result
+        told = asked.genotype[None], [reward], [value] if self._has_values else None
+        if not asked.is_ours:
+            self._inner.tell(*told)
+        elif isinstance(self._inner, ReplayingSearcher):
+            self._inner.hear(*told)
 
 
 class WarmStarted(ReplayingSearcher):

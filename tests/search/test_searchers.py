@@ -116,7 +116,7 @@ class TestGuided(SearcherContract):
 
 class TestUnrepeatedPPO(SearcherContract):
     def make(self, seed: int) -> Searcher:
-        return Unrepeated(SPACE, make_searcher("ppo", SPACE, seed=seed))
+        return Unrepeated(SPACE, make_searcher("ppo", SPACE, seed=seed), seed=seed)
 
 
 class TestWarmStartedEvolution(SearcherContract):
