@@ -41,6 +41,7 @@ from pathlib import Path
 
 from device_agents.measurement import Condition
 from networks.errors import suggest
+from networks.operators import is_operator_key
 
 
 class LatencyTableError(Exception):
@@ -162,14 +163,16 @@ class TablesDisagree(TableError):
 
 
 class MissingLayers(TableError):
-    """Layers that the table does not price, the first with its nearest priced neighbours."""
+    """Layers or operators that the table does not price, the first with its nearest neighbours."""
 
     def __init__(self, table: str, missing: Sequence[str], nearest: Sequence[str]) -> None:
+        is_operator = is_operator_key(missing[0])
+        what, whole = ("operator", "network") if is_operator else ("layer", "space")
         more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
-        near = f"nearest are {', '.join(nearest)}" if nearest else "it has no layer of that kind"
+        near = f"nearest are {', '.join(nearest)}" if nearest else f"it has no {what} of that kind"
         super().__init__(
-            f"table {table!r} has no layer {missing[0]}{more} ({near});"
-            " profile the space that holds it into this table"
+            f"table {table!r} has no {what} {missing[0]}{more} ({near});"
+            f" profile the {whole} that holds it into this table"
         )
         self.missing, self.nearest = tuple(missing), tuple(nearest)
 
@@ -244,11 +247,10 @@ class GridTooCoarse(TableError):
 class FrontTooLarge(TableError):
     """Nearly every network is undominated."""
 
-    def __init__(self, space: str, candidates: int, limit: int) -> None:
+    def __init__(self, space: str, limit: int) -> None:
         super().__init__(
-            f"{space}: expected a front found among at most {limit:,} sums at a time, found"
-            f" {candidates:,}: its score is nearly proportional to latency; give step_ms, to which"
-            " latencies are rounded"
+            f"{space}: expected a front of at most {limit:,} points a state, found more: the score"
+            " is nearly proportional to latency; give step_ms, to which latencies are rounded"
         )
 
 

@@ -24,8 +24,9 @@ from latency_tables.granularity import BASELINE, granularity_of, layers_of, requ
 from latency_tables.predictor import Prediction, predict_network
 from latency_tables.table import Floats, LatencyTable
 from latency_tables.uncertainty import network_std_ms, uncertainty_of
+from networks.layers import Layer, lower_layer
 from networks.network import ImageNetwork, Network
-from networks.operators import SingleOperator, operators_of
+from networks.operators import SingleOperator, operators_of, operators_of_graph
 
 CALL = "call"
 """The share of a network's latency that is no operator's."""
@@ -106,6 +107,23 @@ def predict_operators(table: LatencyTable, operators: Sequence[SingleOperator]) 
         None if uncertainty is None else network_std_ms(uncertainty, keys, shares_ms),
         ((CALL, call), *zip(keys, shares_ms.tolist(), strict=True)),
     )
+
+
+def sum_operators(table: LatencyTable, layers: Sequence[Layer]) -> Floats:
+    """Return what layers, each timed by itself, would take, in milliseconds, shape ``(n,)``.
+
+    Without the scale: a layer by itself keeps its weights in the cache, as an operator does.
+
+    Raises:
+        WrongGranularity: the table prices layers.
+        MissingLayers: it does not price an operator of one of them.
+    """
+    require_operators_table(table)
+    parts = [operators_of_graph(lower_layer(layer)) for layer in layers]
+    require_operators(table, {BASELINE, *(operator for part in parts for operator in part)})
+    net = without_call(table)
+    sums = [net.hot_ms([operator.key for operator in part]).sum() for part in parts]
+    return call_ms(table) + np.array(sums)
 
 
 @dataclass(frozen=True, slots=True)
