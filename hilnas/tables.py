@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from importlib.metadata import version
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -23,13 +23,32 @@ from hilnas.console import (
     table_store,
     verb,
 )
+from hilnas.operators import show_by_operator
 
 
-@table_app.command("show", epilog="Example: hilnas table show accel-nasbench@224")
+@table_app.command(
+    "show",
+    epilog="Examples:\n\n\b\n  hilnas table show accel-nasbench@224\n"
+    "  hilnas table show mnasnet@224-operators --by operator --network nasnet-a-mobile",
+)
 @verb
-def table_show(table: TableArgument, as_json: Json = False) -> None:
-    """Show a table's condition, calibration and slowest layers."""
+def table_show(
+    table: TableArgument,
+    by: Annotated[
+        Literal["operator"] | None, typer.Option(help="Show where the time of --network goes.")
+    ] = None,
+    network: Annotated[
+        str | None, typer.Option(help="A published name, a block or cell string, RUN or RUN:TRIAL.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Show a table's condition, calibration and slowest layers, or where a network's time goes."""
     found = table_store().load(table)
+    if (by is None) != (network is None):
+        raise typer.BadParameter("--by operator and --network NAME go together")
+    if network is not None:
+        show_by_operator(found, network, as_json=as_json)
+        return
     frame = found.to_pandas()
     calibration = dataclasses.asdict(found.calibration) if found.calibration else None
     values = {
