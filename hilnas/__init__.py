@@ -6,6 +6,7 @@ the verb that needs them.
 
     console     what verbs share: exit codes, printing, progress, common options
     devices     devices, doctor, emulate phone
+    exchange    table diff | merge | import | export | plot
     exporting   export, export-layers
     measuring   profile, measure
     tables      table show | predict | validate
@@ -16,10 +17,10 @@ from __future__ import annotations
 
 import sys
 
-from hilnas import devices, exporting, measuring, searching, tables
+from hilnas import devices, exchange, exporting, measuring, searching, tables
 from hilnas.console import DEBUG, app
 
-__all__ = ["app", "devices", "exporting", "main", "measuring", "searching", "tables"]
+__all__ = ["app", "devices", "exchange", "exporting", "main", "measuring", "searching", "tables"]
 
 
 def main() -> None:

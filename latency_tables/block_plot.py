@@ -1,0 +1,128 @@
+"""Block plot: the heat map of what each choice of each block of a space costs by a table."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import product
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from latency_tables.calibration import calibrated_ms
+from latency_tables.errors import TableError
+from latency_tables.table import LatencyTable
+from networks.spaces.chain import ChainSpace
+from networks.spaces.space import Decision
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.colors import Normalize
+    from matplotlib.figure import Figure
+    from matplotlib.image import AxesImage
+
+Floats = npt.NDArray[np.float64]
+_MISSING = "#DDDDDD"
+
+
+def plot_blocks(table: LatencyTable, space: ChainSpace) -> Figure:
+    """Return the heat map of what each choice of each block costs, in milliseconds.
+
+    A panel a block: across, what its layers are (operator, kernel, ...); down, how many there are
+    and how wide. A cell is the sum of the block's layers, the mean over the widths that may come
+    in; grey where the table lacks one. All panels share one logarithmic scale of colours. Stem
+    and head, which are no choice, are left out.
+
+    Raises:
+        TableError: the table prices no block of the space at all.
+    """
+    from matplotlib.colors import LogNorm
+    from matplotlib.figure import Figure
+
+    panels = _panels(table, space)
+    values = np.concatenate([panel.ms.ravel() for panel in panels])
+    known = values[np.isfinite(values)]
+    if not known.size:
+        raise TableError(f"table {table.name!r} prices no block of {space.name}: name its space")
+    rows = sum(len(panel.down) for panel in panels)
+    columns = max(len(panel.across) for panel in panels)
+    figure = Figure(
+        figsize=(max(7.0, 2.6 + 0.22 * columns), 2.2 + 0.155 * rows + 0.2 * len(panels)),
+        layout="constrained",
+    )
+    axes = figure.subplots(
+        len(panels), squeeze=False, sharex=True,
+        gridspec_kw={"height_ratios": [len(panel.down) for panel in panels]},
+    )[:, 0]  # fmt: skip
+    norm = LogNorm(known.min(), known.max())
+    for panel, ax in zip(panels, axes, strict=True):
+        image = _draw_panel(ax, panel, norm)
+    axes[-1].set_xticks(range(columns), panels[-1].across, rotation=90, fontsize=7)
+    axes[-1].set_xlabel(f"{', '.join(panels[-1].across_names)} of the block's layers")
+    scale = "calibrated" if table.calibration is not None else "not calibrated"
+    bar = figure.colorbar(image, ax=list(axes), label=f"latency of the block (ms, {scale})")
+    bar.ax.yaxis.set_major_formatter("{x:g}")
+    figure.suptitle(f"{table.name}: latency by block and choice", fontsize=12)
+    return figure
+
+
+@dataclass(frozen=True, slots=True)
+class _Panel:
+    """One block: ``ms`` has the shape (down, across), labels in the same order."""
+
+    name: str
+    ms: Floats
+    across: list[str]
+    down: list[str]
+    across_names: list[str]
+    down_names: list[str]
+
+
+def _panels(table: LatencyTable, space: ChainSpace) -> list[_Panel]:
+    keys = [layer.key for layer in space.layers]
+    calibrated = table.calibration is not None
+    prices = calibrated_ms(table, space.layers) if calibrated else table.hot_ms(keys)
+    blocks: dict[str, list[Decision]] = {}
+    for decision in space.decisions:
+        blocks.setdefault(decision.name.split(".")[0], []).append(decision)
+    panels = []
+    for (name, decisions), (numbers, counts) in zip(
+        blocks.items(), space.block_layers(), strict=True
+    ):
+        numbers, counts = numbers[:, :2], counts[:, :2]  # first and repeated layer; no stem, head
+        used = np.where(counts > 0, prices[numbers], 0.0)
+        by_code = (used * counts).sum(axis=1)
+        sizes = [len(decision.options) for decision in decisions]
+        by_choice = by_code.reshape(-1, *sizes).mean(axis=0)
+        panels.append(_panel(name, by_choice, decisions))
+    return panels
+
+
+def _panel(name: str, by_choice: Floats, decisions: Sequence[Decision]) -> _Panel:
+    """Return the panel with sizes (filters, layers) down and everything else across."""
+    short = [decision.name.split(".")[-1] for decision in decisions]
+    down = [i for i, text in enumerate(short) if text in ("filters", "layers")] or [len(short) - 1]
+    across = [i for i in range(len(short)) if i not in down]
+    n_down = int(np.prod([by_choice.shape[i] for i in down]))
+    return _Panel(
+        name,
+        np.transpose(by_choice, (*down, *across)).reshape(n_down, -1),
+        _labels([decisions[i].options for i in across]),
+        _labels([decisions[i].options for i in down]),
+        [short[i] for i in across],
+        [short[i] for i in down],
+    )
+
+
+def _labels(options: Sequence[Sequence[str]]) -> list[str]:
+    return ["  ".join(texts) for texts in product(*options)]
+
+
+def _draw_panel(ax: Axes, panel: _Panel, norm: Normalize) -> AxesImage:
+    ax.set_facecolor(_MISSING)
+    image = ax.imshow(panel.ms, cmap="cividis", norm=norm, aspect="auto", interpolation="nearest")
+    ax.set_yticks(range(len(panel.down)), panel.down, fontsize=6)
+    ax.set_ylabel(f"{panel.name}\n{', '.join(panel.down_names)}", fontsize=8)
+    ax.tick_params(axis="x", length=0)
+    return image
