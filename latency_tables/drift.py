@@ -28,7 +28,7 @@ from latency_tables.table import Anchor
 Floats = npt.NDArray[np.float64]
 Readings = Mapping[str, float]
 """What one fresh process made of the anchors: latency in milliseconds by label."""
-Cause = Literal["none", "os-build", "pace", "uniform", "kind", "anchor", "mixed"]
+Cause = Literal["none", "os-build", "condition", "pace", "uniform", "kind", "anchor", "mixed"]
 
 Z = 4.0
 ANCHOR_STD = 0.015
@@ -102,6 +102,10 @@ class DriftReport:
     def is_drifted(self) -> bool:
         """Whether the device is another than then."""
         return self.cause != "none"
+
+    def with_thermal(self, thermal: str | None) -> DriftReport:
+        """Return the report with what the device says of its heat."""
+        return replace(self, thermal=thermal)
 
     def to_dict(self) -> dict[str, object]:
         """Return everything by name, for JSON; differences in percent."""
