@@ -16,7 +16,7 @@ import json
 import os
 import sqlite3
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import astuple, dataclass
 from pathlib import Path
 from typing import Any, Literal, Self
@@ -43,7 +43,7 @@ _SELECT_VISITS = f"""
     SELECT sha256, visits.started_unix_s, status, detail,
         cold_wall_ns, cold_cpu_ns, hot_wall_ns, hot_cpu_ns, preemptions, load, steal, pace_ns,
         raw, job, origins.number, profiles.runs, rows, delegates,
-        {", ".join(f"processes.{name}" for name in _PROCESS)}
+        {", ".join(f"processes.{name}" for name in _PROCESS)}, visits.id, session
     FROM visits JOIN sessions ON sessions.id = session
         LEFT JOIN processes ON processes.visit = visits.id
         LEFT JOIN profiles ON profiles.visit = visits.id
@@ -81,6 +81,20 @@ class Model:
     label: str
     layers: tuple[str, ...]
     operators: tuple[tuple[str, ...], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One visit in the journal: its id, which grows in the order of writing, and its session."""
+
+    id: int
+    session: int
+    outcome: Outcome
+
+
+def outcomes_of(entries: Mapping[str, Sequence[Entry]]) -> dict[str, list[Outcome]]:
+    """Return visits without their ids, by the model's sha256."""
+    return {sha256: [entry.outcome for entry in some] for sha256, some in entries.items()}
 
 
 class Journal:
@@ -132,14 +146,20 @@ class Journal:
 
         What was measured to validate a table is left out unless it is asked for.
         """
+        return outcomes_of(self.entries(condition, purposes=purposes))
+
+    def entries(
+        self, condition: Condition, *, purposes: Sequence[Purpose] = ("profile", "refresh")
+    ) -> dict[str, list[Entry]]:
+        """Return what `visits` does, each visit with its id and its session's."""
         rows = self._rows(
             f"{_SELECT_VISITS} WHERE condition = ? AND purpose IN"
             f" ({', '.join('?' * len(purposes))}) ORDER BY visits.id",
             (_condition_text(condition), *purposes),
         )
-        by_model: dict[str, list[Outcome]] = {}
+        by_model: dict[str, list[Entry]] = {}
         for row in rows:
-            by_model.setdefault(row[0], []).append(_parse_visit(row))
+            by_model.setdefault(row[0], []).append(Entry(*row[-2:], _parse_visit(row)))
         return by_model
 
     def visits_of(self, session: int) -> dict[str, list[Outcome]]:
@@ -296,7 +316,7 @@ def _parse_session(row: tuple[Any, ...]) -> Session:
 
 def _parse_visit(row: tuple[Any, ...]) -> Outcome:
     sha256, started, status, detail, *resident = row[:12]
-    raw, job, number, runs, rows, delegates, *process = row[12:]
+    raw, job, number, runs, rows, delegates, *process = row[12:-2]
     origin = None if job is None else (job, number)
     if status != "ok":
         return FailedVisit(sha256, started, status, detail, raw or "", origin)

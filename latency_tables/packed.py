@@ -17,9 +17,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import zip_longest
 from pathlib import Path
-from statistics import median
+from statistics import median, stdev
 
-from device_agents.measurement import FailedVisit, ModelFile, Outcome
+from device_agents.measurement import ModelFile
 from device_agents.packs import PackedPlan, PackVisit
 from exporters.exporter import Exporter
 from exporters.pack_plan import layer_bytes, plan_packs
@@ -27,8 +27,10 @@ from exporters.packs import export_packs
 from latency_tables.attribution import attribute_rows
 from latency_tables.calibration import calibrate
 from latency_tables.errors import PackDiscarded
-from latency_tables.journal import Model
+from latency_tables.intervals import Evidence, intervals
+from latency_tables.journal import Entry, Model
 from latency_tables.measuring import Progress, export_models
+from latency_tables.summaries import last_failure, serial_of
 from latency_tables.table import LatencyTable, PackCheck, Row
 from networks.layers import Layer
 from networks.names import NamedNetwork
@@ -92,11 +94,14 @@ def export_packed(
 
 @dataclass(frozen=True, slots=True)
 class PackedLayer:
-    """One layer's values in the packs that it was dealt into, in nanoseconds, unscaled."""
+    """One layer's values in the packs that it was dealt into, in nanoseconds, unscaled.
+
+    ``entries`` are the visits to those packs, of ``runs`` timed runs in all.
+    """
 
     values_ns: tuple[float, ...]
-    last_unix_s: float
-    sha256: str
+    entries: tuple[Entry, ...]
+    runs: int
 
     @property
     def value_ns(self) -> float:
@@ -108,12 +113,18 @@ class PackedLayer:
         """(largest - smallest) / median."""
         return (max(self.values_ns) - min(self.values_ns)) / self.value_ns
 
+    @property
+    def last(self) -> Entry:
+        """The visit that was written into the journal last."""
+        return max(self.entries, key=lambda entry: entry.id)
+
 
 def price_packs(
     clean: LatencyTable,
     models: Sequence[Model],
-    visits: Mapping[str, Sequence[Outcome]],
+    entries: Mapping[str, Sequence[Entry]],
     plan: PackedPlan,
+    serials: Mapping[int, str | None],
 ) -> LatencyTable:
     """Return the calibrated and checked table that packs give.
 
@@ -122,14 +133,18 @@ def price_packs(
 
     Args:
         clean: the table of what was timed by itself.
-        visits: by sha256, those of packs among them.
+        entries: visits by sha256, those of packs among them.
+        serials: of the specimens, by session.
     """
     packs = [model for model in models if model.role == "pack"]
-    packed, failed, too_fast = _read_packs(packs, visits, clean.condition.precision)
+    packed, failed, too_fast = _read_packs(packs, entries, clean.condition.precision)
     clean_ns = {row["layer"]: row["hot_ms"] * 1e6 for row in clean.rows.to_pylist()}
     both = sorted(packed.keys() & clean_ns.keys())
     scale = median(clean_ns[key] / packed[key].value_ns for key in both) if both else None
-    rows = {} if scale is None else _rows(packed, scale, plan)
+    rows = {}
+    if scale is not None:
+        error = _scale_error([clean_ns[key] / packed[key].value_ns for key in both])
+        rows = _rows(packed, scale, plan, serials, scale_error=error)
     invalid = {**clean.invalid, **too_fast} | {
         key: failed[pack.label] for pack in packs if pack.label in failed for key in pack.layers
     }
@@ -162,22 +177,23 @@ def price_packs(
 
 
 def _read_packs(
-    packs: Iterable[Model], visits: Mapping[str, Sequence[Outcome]], precision: str
+    packs: Iterable[Model], entries: Mapping[str, Sequence[Entry]], precision: str
 ) -> tuple[dict[str, PackedLayer], dict[str, str], dict[str, str]]:
     """Return layers by key that profiles price, why packs by name and layers by key have none."""
     values: dict[str, list[float]] = {}
-    last: dict[str, tuple[float, str]] = {}
+    priced_by: dict[str, list[tuple[Entry, int]]] = {}
     failed: dict[str, str] = {}
     too_fast: dict[str, str] = {}
     for pack in packs:
-        outcomes = sorted(visits.get(pack.sha256, ()), key=lambda outcome: outcome.started_unix_s)
-        found = [outcome for outcome in outcomes if isinstance(outcome, PackVisit)]
+        visits = entries.get(pack.sha256, ())
+        found = [(e, e.outcome.profile) for e in visits if isinstance(e.outcome, PackVisit)]
         if not found:
-            if outcomes and isinstance(outcomes[-1], FailedVisit):
-                failed[pack.label] = f"{outcomes[-1].reason}: {outcomes[-1].detail}"
+            if reason := last_failure([entry.outcome for entry in visits]):
+                failed[pack.label] = reason
             continue
+        entry, profile = found[-1]
         try:
-            times_ns = attribute_rows(pack.operators, found[-1].profile, precision=precision)
+            times_ns = attribute_rows(pack.operators, profile, precision=precision)
         except PackDiscarded as error:
             failed[pack.label] = f"{pack.label} was discarded: {error}"
             continue
@@ -186,26 +202,66 @@ def _read_packs(
                 too_fast[key] = "rejected: faster than the profiler's clock can tell"
                 continue
             values.setdefault(key, []).append(time_ns)
-            last[key] = max(last.get(key, (0.0, "")), (found[-1].started_unix_s, pack.sha256))
-    packed = {key: PackedLayer(tuple(ns), *last[key]) for key, ns in values.items()}
+            priced_by.setdefault(key, []).append((entry, profile.runs))
+    packed = {}
+    for key, ns in values.items():
+        by, runs = zip(*priced_by[key], strict=True)
+        packed[key] = PackedLayer(tuple(ns), by, sum(runs))
     return packed, failed, too_fast
 
 
-def _rows(packed: Mapping[str, PackedLayer], scale: float, plan: PackedPlan) -> dict[str, Row]:
-    return {
-        key: Row(
+def _rows(
+    packed: Mapping[str, PackedLayer],
+    scale: float,
+    plan: PackedPlan,
+    serials: Mapping[int, str | None],
+    *,
+    scale_error: float,
+) -> dict[str, Row]:
+    """Return rows of the layers that most deals priced.
+
+    Another session deals anew and has a scale of its own: its value differs as deals differ, see
+    `latency_tables.intervals`, and by the errors of two scales.
+    """
+    priced = {k: layer for k, layer in packed.items() if 2 * len(layer.values_ns) > plan.shuffles}
+    evidence = [Evidence(layer.value_ns, layer.values_ns) for layer in priced.values()]
+    found = intervals(evidence, common_std=math.sqrt(2) * scale_error)
+    rows = {}
+    for (key, layer), interval in zip(priced.items(), found, strict=True):
+        low_ms, high_ms = (None, None) if interval is None else (scale * e / 1e6 for e in interval)
+        stable = layer.spread <= SPREAD
+        rows[key] = Row(
             layer=key,
             hot_ms=scale * layer.value_ns / 1e6,
             cold_ms=None,
             visits=len(layer.values_ns),
-            status="ok" if layer.spread <= SPREAD else "unstable",
+            status="ok" if stable else "unstable",
             spread=layer.spread,
-            measured_unix_s=layer.last_unix_s,
-            sha256=layer.sha256,
+            measured_unix_s=layer.last.outcome.started_unix_s,
+            sha256=layer.last.outcome.sha256,
+            low_ms=low_ms,
+            high_ms=high_ms,
+            samples=layer.runs,
+            reason="" if stable else _why_unstable(layer),
+            serial=serial_of(layer.entries, serials),
+            journal_rows=tuple(sorted(entry.id for entry in layer.entries)),
         )
-        for key, layer in packed.items()
-        if 2 * len(layer.values_ns) > plan.shuffles
-    }
+    return rows
+
+
+def _why_unstable(layer: PackedLayer) -> str:
+    return (
+        f"values in {len(layer.values_ns)} packs differ by {100 * layer.spread:.2f} %,"
+        f" over {100 * SPREAD:g} %"
+    )
+
+
+def _scale_error(ratios: Sequence[float]) -> float:
+    """Return the relative standard error of their median, as of a normal distribution's."""
+    if len(ratios) < 2:
+        return 0.0
+    deviation = stdev(math.log(ratio) for ratio in ratios)
+    return math.sqrt(math.pi / 2 / len(ratios)) * deviation
 
 
 def _network_errors(table: LatencyTable) -> list[float]:
@@ -213,7 +269,7 @@ def _network_errors(table: LatencyTable) -> list[float]:
     if table.calibration is None:
         return []
     predicted = [
-        table.calibration.scale * float(table.hot_ms(network.layers).sum())
+        float(table.calibration.shares_ms(table.hot_ms(network.layers)).sum())
         for network in table.networks
     ]
     return [

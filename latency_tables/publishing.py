@@ -5,27 +5,20 @@ journal --visits under one condition--> floors --> rows, networks, invalid --> c
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 
-from device_agents.measurement import Condition, FailedVisit, Floor, Outcome, Plan
+from device_agents.measurement import Condition, Floor, Plan
 from device_agents.packs import PackedPlan
 from latency_tables.anchors import table_anchors
 from latency_tables.calibration import calibrate
-from latency_tables.campaigns import newest_campaign
-from latency_tables.floors import floor_of, least_visits, measured
 from latency_tables.granularity import granularity_of
-from latency_tables.journal import Journal, Model
+from latency_tables.intervals import Interval, intervals
+from latency_tables.journal import Entry, Journal, Model, outcomes_of
 from latency_tables.operator_pricing import calibrate_operators
 from latency_tables.packed import price_packs
-from latency_tables.table import LatencyTable, MeasuredNetwork, Provenance, Row, Status
-
-
-@dataclass(frozen=True, slots=True)
-class _Measured:
-    floor: Floor
-    status: Status
-    last_unix_s: float
+from latency_tables.summaries import Summary, last_failure, serial_of, summarize_entries
+from latency_tables.table import LatencyTable, MeasuredNetwork, Provenance, Row
 
 
 def build_table(
@@ -39,27 +32,28 @@ def build_table(
     an exporter write, the one visited last counts. Of the packed method all this holds for what
     was timed clean; `packed.price_packs` makes the table of it.
     """
-    visits = journal.visits(condition)
+    entries = journal.entries(condition)
+    visits = outcomes_of(entries)
+    sessions = [s for s in journal.sessions() if s.condition == condition]
+    serials = {session.id: session.serial for session in sessions}
     pace_ns = journal.pace_ns(condition)
-    results = {
-        sha256: result
-        for sha256, outcomes in visits.items()
-        if (result := _measure(_newest(outcomes, plan), condition, plan, pace_ns)) is not None
-    }
+    results = _summaries(entries, condition, plan, pace_ns)
+    models = _in_order(journal.models(), results)
+    reach = {role: _intervals(role, models, results) for role in ("layer", "network")}
     rows: dict[str, Row] = {}
     networks: list[MeasuredNetwork] = []
     invalid: dict[str, str] = {}
-    for model in _in_order(journal.models(), results):
+    for model in models:
         result = results.get(model.sha256)
         if result is None:
-            if model.role == "layer" and (reason := _failure(visits.get(model.sha256, ()))):
+            if model.role == "layer" and (reason := last_failure(visits.get(model.sha256, ()))):
                 invalid[model.label] = reason
         elif model.role == "layer":
-            rows[model.label] = _row(model, result)
+            serial = serial_of(result.entries, serials)
+            rows[model.label] = _row(model, result, reach["layer"][model.sha256], serial)
         elif model.role == "network":
-            networks.append(_network(model, result))
-    sessions = [s for s in journal.sessions() if s.condition == condition]
-    serials = {session.serial for session in sessions}
+            networks.append(_network(model, result, reach["network"][model.sha256]))
+    specimens = set(serials.values())
     table = LatencyTable.from_rows(
         name,
         condition,
@@ -71,60 +65,51 @@ def build_table(
             tool_version=sessions[-1].tool_version if sessions else "",
             journal=journal.path.name,
             sessions=tuple(s.id for s in sessions if s.purpose in ("profile", "refresh")),
-            serial=serials.pop() if len(serials) == 1 else None,
+            serial=specimens.pop() if len(specimens) == 1 else None,
         ),
     )
     anchors = table_anchors(journal, table, rows.values(), visits, plan, pace_ns=pace_ns)
     table = replace(table, anchors=anchors)
     if isinstance(plan, PackedPlan):
-        return replace(price_packs(table, journal.models(), visits, plan), anchors=anchors)
+        return replace(
+            price_packs(table, journal.models(), entries, plan, serials), anchors=anchors
+        )
     by_operators = granularity_of(table) == "operator"
     return calibrate_operators(table) if by_operators else calibrate(table)
 
 
-def _newest(outcomes: Sequence[Outcome], plan: Plan) -> Sequence[Outcome]:
-    """Return the visits that count: a model that was measured again is what it is now."""
-    return newest_campaign(outcomes, least_visits(plan))
+def _summaries(
+    entries: Mapping[str, Sequence[Entry]], condition: Condition, plan: Plan, pace_ns: int | None
+) -> dict[str, Summary]:
+    """Return what the visits of each model say, by sha256, where that is enough for a value."""
+    found = {
+        sha256: summarize_entries(some, condition, plan, pace_ns=pace_ns)
+        for sha256, some in entries.items()
+    }
+    return {sha256: summary for sha256, summary in found.items() if summary is not None}
 
 
-def _in_order(models: Iterable[Model], results: dict[str, _Measured]) -> list[Model]:
+def _in_order(models: Iterable[Model], results: Mapping[str, Summary]) -> list[Model]:
     """Order models so that the last file of a layer is the one to believe."""
 
-    def key(model: Model) -> tuple[float, str]:
+    def key(model: Model) -> tuple[int, str]:
         result = results.get(model.sha256)
-        return (0.0 if result is None else result.last_unix_s), model.sha256
+        return (0 if result is None else result.last_id), model.sha256
 
     return sorted(models, key=key)
 
 
-def _measure(
-    outcomes: Sequence[Outcome], condition: Condition, plan: Plan, pace_ns: int | None
-) -> _Measured | None:
-    visits = measured(outcomes)
-    if len(visits) < least_visits(plan):
-        return None
-    floor = floor_of(visits, condition, plan, pace_ns=pace_ns)
-    if not floor.settled and any(failure.reason != "invalid" for failure in _failures(outcomes)):
-        return None
-    last_unix_s = max(visit.started_unix_s for visit in visits)
-    return _Measured(floor, "ok" if floor.settled else "unstable", last_unix_s)
+def _intervals(
+    role: str, models: Iterable[Model], results: Mapping[str, Summary]
+) -> dict[str, Interval | None]:
+    """Return the intervals in nanoseconds of all models of one role, by sha256."""
+    found = {m.sha256: results[m.sha256] for m in models if m.role == role and m.sha256 in results}
+    return dict(zip(found, intervals([s.evidence for s in found.values()]), strict=True))
 
 
-def _failures(outcomes: Iterable[Outcome]) -> list[FailedVisit]:
-    return [outcome for outcome in outcomes if isinstance(outcome, FailedVisit)]
-
-
-def _failure(outcomes: Iterable[Outcome]) -> str | None:
-    """Return the reason of the last failure, if there was one."""
-    failures = _failures(outcomes)
-    if not failures:
-        return None
-    last = max(failures, key=lambda failure: (failure.started_unix_s, failure.reason))
-    return f"{last.reason}: {last.detail}"
-
-
-def _row(model: Model, result: _Measured) -> Row:
+def _row(model: Model, result: Summary, interval: Interval | None, serial: str | None) -> Row:
     floor = result.floor
+    low_ms, high_ms = _ends_ms(interval)
     return Row(
         layer=model.label,
         hot_ms=floor.hot_ns / 1e6,
@@ -134,10 +119,18 @@ def _row(model: Model, result: _Measured) -> Row:
         spread=floor.spread,
         measured_unix_s=result.last_unix_s,
         sha256=model.sha256,
+        low_ms=low_ms,
+        high_ms=high_ms,
+        p90_ms=None if result.p90_ns is None else result.p90_ns / 1e6,
+        samples=result.samples,
+        reason=result.reason,
+        serial=serial,
+        journal_rows=result.ids,
     )
 
 
-def _network(model: Model, result: _Measured) -> MeasuredNetwork:
+def _network(model: Model, result: Summary, interval: Interval | None) -> MeasuredNetwork:
+    low_ms, high_ms = _ends_ms(interval)
     return MeasuredNetwork(
         label=model.label,
         layers=model.layers,
@@ -147,7 +140,13 @@ def _network(model: Model, result: _Measured) -> MeasuredNetwork:
         status=result.status,
         measured_unix_s=result.last_unix_s,
         sha256=model.sha256,
+        low_ms=low_ms,
+        high_ms=high_ms,
     )
+
+
+def _ends_ms(interval: Interval | None) -> tuple[float | None, float | None]:
+    return (None, None) if interval is None else (interval[0] / 1e6, interval[1] / 1e6)
 
 
 def _cold_ms(floor: Floor) -> float | None:

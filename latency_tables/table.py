@@ -69,7 +69,8 @@ SCHEMA = pa.schema(
 )
 _LATENCIES = ("hot_ms", "cold_ms", "low_ms", "high_ms", "p90_ms")
 Status = Literal["ok", "unstable", "predicted"]
-CalibrationKind = Literal["scale", "scale-by-weights"]
+CalibrationKind = Literal["scale", "scale-and-call"]
+LEAST_SHARE = 0.1  # of a row, whatever the call of the runtime takes
 LEVEL = 0.90
 """Probability that another session's value lies in a row's interval."""
 _Z = 1.6448536269514722  # half of an interval of that level, in standard deviations
@@ -154,7 +155,10 @@ class Anchor:
 
 @dataclass(frozen=True, slots=True)
 class MeasuredNetwork:
-    """A whole network measured end to end: its layers' keys in order, and its latency."""
+    """A whole network measured end to end: its layers' keys in order, and its latency.
+
+    ``low_ms`` and ``high_ms`` as in a `Row`.
+    """
 
     label: str
     layers: tuple[str, ...]
@@ -164,6 +168,8 @@ class MeasuredNetwork:
     status: Status
     measured_unix_s: float
     sha256: str
+    low_ms: float | None = None
+    high_ms: float | None = None
 
     def __post_init__(self) -> None:
         if not (math.isfinite(self.latency_ms) and self.latency_ms > 0):
@@ -174,12 +180,12 @@ class MeasuredNetwork:
 
 @dataclass(frozen=True, slots=True)
 class Calibration:
-    """``latency = scale x sum of rows``, from ``networks`` networks.
+    """``latency = scale x sum of (row - call)``, from ``networks`` networks.
 
     residual    relative standard deviation of networks around it; None from one network
-    scale_std   relative standard error of the scale itself; None where unknown
-    kind        ``scale`` is the equation above, additive along the layers; others, which only
-                cross-validation may choose, say in ``coefficients`` what they add
+    scale_std   relative standard error of the scale itself, in another session; None where unknown
+    kind        ``scale``: there is no call; ``scale-and-call``, which only cross-validation may
+                choose: ``coefficients`` holds one, in milliseconds
     """
 
     scale: float
@@ -192,11 +198,24 @@ class Calibration:
     def __post_init__(self) -> None:
         if not (math.isfinite(self.scale) and self.scale > 0 and self.networks > 0):
             raise InvalidRow(f"a calibration's scale is finite and over 0, found {self}")
+        wanted = 0 if self.kind == "scale" else 1
+        known = self.kind in get_args(CalibrationKind) and len(self.coefficients) == wanted
+        if not (known and all(math.isfinite(c) and c >= 0 for c in self.coefficients)):
+            raise InvalidRow(f"a calibration is of a known kind with its numbers, found {self}")
 
     @property
     def is_additive(self) -> bool:
         """Whether a network's latency is a sum over its layers, as exact answers need it."""
-        return self.kind == "scale"
+        return self.kind in ("scale", "scale-and-call")
+
+    def shares_ms(self, rows_ms: Floats) -> Floats:
+        """Return what rows contribute to a network's latency, of any shape, NaN where they are.
+
+        No share is less than a tenth of its row times the scale.
+        """
+        call_ms = sum(self.coefficients)
+        shares: Floats = self.scale * np.maximum(rows_ms - call_ms, LEAST_SHARE * rows_ms)
+        return shares
 
 
 @dataclass(frozen=True, slots=True)
