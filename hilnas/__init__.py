@@ -9,7 +9,8 @@ the verb that needs them.
     exchange    table diff | merge | import | export | plot
     exporting   export, export-layers
     measuring   profile, measure
-    tables      table show | predict | validate
+    tables      table show | predict
+    validating  table validate
     searching   search, report, demo
 """
 
@@ -17,10 +18,20 @@ from __future__ import annotations
 
 import sys
 
-from hilnas import devices, exchange, exporting, measuring, searching, tables
+from hilnas import devices, exchange, exporting, measuring, searching, tables, validating
 from hilnas.console import DEBUG, app
 
-__all__ = ["app", "devices", "exchange", "exporting", "main", "measuring", "searching", "tables"]
+__all__ = [
+    "app",
+    "devices",
+    "exchange",
+    "exporting",
+    "main",
+    "measuring",
+    "searching",
+    "tables",
+    "validating",
+]
 
 
 def main() -> None:

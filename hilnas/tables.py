@@ -1,23 +1,18 @@
-"""Verbs on latency tables: table show, table predict, table validate."""
+"""Verbs on latency tables: table show, table predict."""
 
 from __future__ import annotations
 
 import dataclasses
-from importlib.metadata import version
 from typing import Annotated, Literal
 
 import typer
 
 from hilnas.console import (
     Json,
-    Resolution,
-    Seed,
     TableArgument,
-    Width,
     columns,
     emit,
     named_network,
-    progress_bar,
     say,
     table_app,
     table_store,
@@ -124,45 +119,3 @@ def _spread(std_ms: float | None, interval: tuple[float, float] | None) -> list[
     if std_ms is None or interval is None:
         return ["unknown"] * 3
     return [f"{value:.3f}" for value in (std_ms, *interval)]
-
-
-@table_app.command(
-    "validate", epilog="Example: hilnas table validate mnasnet@224 --space mnasnet --networks 10"
-)
-@verb
-def table_validate(
-    table: TableArgument,
-    space: Annotated[str, typer.Option(help="Draw the networks from this space.")],
-    device: Annotated[
-        str | None, typer.Option(help="Address; default the one the table was made with.")
-    ] = None,
-    resolution: Resolution = 224,
-    width: Width = 1.0,
-    networks: Annotated[int, typer.Option(help="How many random networks.", min=3)] = 20,
-    seed: Seed = 1,
-    as_json: Json = False,
-) -> None:
-    """Compare a table with random whole networks, each measured twice, end to end."""
-    import numpy as np
-
-    from device_agents.open import open_agent
-    from latency_tables.store import TableDirectory
-    from latency_tables.table import LatencyTable
-    from latency_tables.validation import validate
-    from networks.spaces import make_space
-
-    file = table_store().file(table)
-    found = LatencyTable.load(file)
-    chosen = make_space(space, resolution=resolution, width=width)
-    genotypes = chosen.sample(networks, np.random.default_rng(seed), uniform_over="networks")
-    drawn = {f"random-{i}": chosen.decode(genotype) for i, genotype in enumerate(genotypes)}
-    journal = TableDirectory(file.parent.parent).journal
-    with open_agent(device or found.provenance.address) as agent, progress_bar() as update:
-        result = validate(
-            agent, found, drawn, journal, seed=seed, tool_version=version("hilnas"), progress=update
-        )
-    names = ("networks", "mape_pct", "bias_pct", "spearman", "kendall", "repeatability_pct")
-    values = {name: getattr(result, name) for name in names}
-    values |= {"madds_mape_pct": result.madds_mape_pct, "madds_spearman": result.madds_spearman}
-    rows = [[name, f"{value:.4g}"] for name, value in values.items()]
-    emit(values, columns(["figure", "value"], rows), as_json=as_json)

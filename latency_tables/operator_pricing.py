@@ -4,7 +4,8 @@
 
 ``call`` is the row of `granularity.BASELINE`: what the runtime takes to be called at all. A model
 of one operator pays it as a whole network does, once; without taking it out, a network of 559
-operators would pay it 559 times. What remains is calibrated as sums of layers are.
+operators would pay it 559 times. It is measured, not fitted; the scale is fitted to what remains,
+as that of layers is. The calibration holds both (kind ``scale-and-call``).
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from latency_tables.coverage import measure_coverage
 from latency_tables.errors import MissingLayers, NotAdditive, Uncalibrated
 from latency_tables.granularity import BASELINE, granularity_of, layers_of, require_operators_table
 from latency_tables.predictor import Prediction, predict_network
-from latency_tables.table import Floats, LatencyTable
+from latency_tables.table import LEAST_SHARE, Floats, LatencyTable
 from latency_tables.uncertainty import network_std_ms, uncertainty_of
 from networks.layers import Layer, lower_layer
 from networks.network import ImageNetwork, Network
@@ -30,14 +31,16 @@ from networks.operators import SingleOperator, operators_of, operators_of_graph
 
 CALL = "call"
 """The share of a network's latency that is no operator's."""
-_LEAST_MS = 1e-6  # a nanosecond, of what takes no longer than the call itself
 
 
 def calibrate_operators(table: LatencyTable) -> LatencyTable:
     """Return the table by operators with its calibration, None while it has no `BASELINE`."""
     if BASELINE.key not in table:
         return replace(table, calibration=None)
-    return replace(table, calibration=calibrate(without_call(table)).calibration)
+    found = calibrate(without_call(table)).calibration
+    if found is not None:
+        found = replace(found, kind="scale-and-call", coefficients=(call_ms(table),))
+    return replace(table, calibration=found)
 
 
 def call_ms(table: LatencyTable) -> float:
@@ -53,18 +56,18 @@ def call_ms(table: LatencyTable) -> float:
 def without_call(table: LatencyTable) -> LatencyTable:
     """Return the table with the call taken out of every row, interval and network.
 
+    A tenth of each is left at least, as `Calibration.shares_ms` has it.
+
     Raises:
         MissingLayers: see `call_ms`.
     """
-    call = call_ms(table)
-    rows = table.rows
+    call, rows = call_ms(table), table.rows
     for name in ("hot_ms", "cold_ms", "low_ms", "high_ms", "p90_ms"):
         number = rows.schema.get_field_index(name)
-        values = rows[name].to_numpy() - call
-        column = pa.array(np.maximum(values, _LEAST_MS), from_pandas=True)
+        column = pa.array(_less(rows[name].to_numpy(), call), from_pandas=True)
         rows = rows.set_column(number, rows.schema.field(name), column)
     networks = tuple(
-        replace(network, latency_ms=max(network.latency_ms - call, _LEAST_MS))
+        replace(network, latency_ms=float(_less(np.array(network.latency_ms), call)))
         for network in table.networks
     )
     return replace(table, rows=rows, networks=networks)
@@ -99,7 +102,7 @@ def predict_operators(table: LatencyTable, operators: Sequence[SingleOperator]) 
     if not calibration.is_additive:
         raise NotAdditive(table.name, calibration.kind)
     keys, net = [operator.key for operator in operators], without_call(table)
-    shares_ms: Floats = calibration.scale * net.hot_ms(keys)
+    shares_ms = calibration.shares_ms(net.hot_ms(keys))
     uncertainty = uncertainty_of(net, keys)
     call = call_ms(table)
     return Prediction(
@@ -181,6 +184,11 @@ def nearest_operators(table: LatencyTable, key: str, *, n: int = 3) -> tuple[str
         if other.split("/")[1] == kind and len(_sizes(other)) == len(wanted)
     ]
     return tuple(sorted(same, key=distance)[:n])
+
+
+def _less(values_ms: Floats, call_ms: float) -> Floats:
+    less: Floats = np.maximum(values_ms - call_ms, LEAST_SHARE * values_ms)
+    return less
 
 
 def _sizes(key: str) -> list[float]:

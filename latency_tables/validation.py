@@ -1,8 +1,10 @@
 """Validation: a table's predictions beside whole networks measured end to end.
 
-Each network is measured twice by new processes, the second time after all have had their first;
-no prediction can be better than those two agree. Multiply-adds, the predictor that needs no
-device, are compared beside the table.
+    networks -> priced by the table? -> two passes, new processes -> ValidatedNetwork -> Validation
+
+Each network is measured twice, the second time after all have had their first; no prediction can
+be better than those two agree. Multiply-adds, the predictor that needs no device, are compared
+beside the table. What was measured stays in the journal; `validation_history` reads it again.
 """
 
 from __future__ import annotations
@@ -19,29 +21,41 @@ from scipy import stats
 from device_agents.measurement import Agent, Plan
 from exporters.catalog import make_exporter
 from exporters.exporter import Exporter
-from latency_tables.errors import NotMeasured, ValidationError
+from latency_tables.errors import MissingLayers, NotMeasured, ValidationError
 from latency_tables.fleet import Fleet
 from latency_tables.floors import default_plan, session_floor
+from latency_tables.granularity import granularity_of
 from latency_tables.guards import require_known, require_same
 from latency_tables.journal import JournalWriter
 from latency_tables.measuring import Progress, export_models, measure_into, silent
-from latency_tables.predictor import predict_network
-from latency_tables.table import LatencyTable
+from latency_tables.operator_pricing import predict_any
+from latency_tables.predictor import Prediction
+from latency_tables.table import LEVEL, LatencyTable
+from latency_tables.uncertainty import interval_ms
+from networks.block_strings import format_network
 from networks.network import Network
+from networks.spaces.space import LayerSpace
 
 Floats = npt.NDArray[np.float64]
 LEAST_NETWORKS = 3
+DRAWS = 5  # of as many networks as are wanted, before a space is taken to be smaller
+CHANCE = 0.01
+"""Intervals do not hold where as few measurements inside would be rarer than this."""
 
 
 @dataclass(frozen=True, slots=True)
 class ValidatedNetwork:
-    """One network: what the table says, what two passes measured, and its multiply-adds."""
+    """One network: what the table says, what two passes measured, and its multiply-adds.
+
+    ``std_ms`` is the prediction's standard deviation, None where the table cannot tell.
+    """
 
     network: str
     predicted_ms: float
     first_ms: float
     second_ms: float
     madds: int
+    std_ms: float | None = None
 
     @property
     def measured_ms(self) -> float:
@@ -53,6 +67,21 @@ class ValidatedNetwork:
         """(predicted - measured) / measured, in percent."""
         return 100 * (self.predicted_ms / self.measured_ms - 1)
 
+    @property
+    def interval_ms(self) -> tuple[float, float] | None:
+        """Where the table expects another session's value, 90 %; None where it cannot tell."""
+        if self.std_ms is None:
+            return None
+        return interval_ms(self.predicted_ms, self.std_ms)
+
+    @property
+    def inside(self) -> float | None:
+        """Share of the two measurements that lie in the interval: 0, 0.5 or 1."""
+        if self.interval_ms is None:
+            return None
+        low, high = self.interval_ms
+        return sum(low <= value <= high for value in (self.first_ms, self.second_ms)) / 2
+
 
 @dataclass(frozen=True, slots=True)
 class Validation:
@@ -61,9 +90,13 @@ class Validation:
     mape_pct, bias_pct      mean of |error| and of error, relative to the measured latency
     spearman, kendall       rank correlations of predicted and measured
     repeatability_pct       median over networks of |first - second| / mean
-    madds_mape_pct          the same for the best factor times multiply-adds
+    passes_pct              median of second / first - 1: what all networks shared between passes
+    inside_pct              share of measurements in their 90 % intervals; None where the table
+                            gives none
+    madds_mape_pct          the error of the best factor times multiply-adds
     madds_spearman          and their rank correlation
-    points                  the networks; ``failed`` those that could not be measured, and why
+    points                  the networks; ``failed`` those that could not be measured, and
+                            ``unpriced`` those that the table cannot price, and why
     """
 
     networks: int
@@ -72,15 +105,30 @@ class Validation:
     spearman: float
     kendall: float
     repeatability_pct: float
+    passes_pct: float
+    inside_pct: float | None
     madds_mape_pct: float
     madds_spearman: float
     points: tuple[ValidatedNetwork, ...]
     failed: Mapping[str, str]
+    unpriced: Mapping[str, str]
 
     @property
     def worst(self) -> ValidatedNetwork:
         """The network with the largest error."""
         return max(self.points, key=lambda point: abs(point.error_pct))
+
+    @property
+    def intervals_hold(self) -> bool:
+        """Whether as many measurements lie in their 90 % intervals as chance allows.
+
+        They do not where 90 % would give so few of that many networks in less than 1 % of cases;
+        a network's two passes count as one. True where the table gives no intervals.
+        """
+        if self.inside_pct is None:
+            return True
+        inside = self.networks * self.inside_pct / 100
+        return bool(stats.binom.cdf(inside, self.networks, LEVEL) >= CHANCE)
 
 
 def validate(
@@ -97,24 +145,32 @@ def validate(
 ) -> Validation:
     """Measure these networks, by name, and compare the table with them.
 
-    Visits go into the journal as validation; the table's rows and scale never see them.
+    Visits go into the journal as validation; the table's rows and scale never see them. A network
+    that the table cannot price is not measured, and named with the reason.
 
     Raises:
         ConditionMismatch: the agent measures under another condition than the table's.
         DeviceSwapped: another device answers at the address of the table's.
-        MissingLayers: the table does not price a layer of one of them.
-        ValidationError: fewer than 3 networks could be measured.
+        Uncalibrated: the table has no scale.
+        ValidationError: fewer than 3 networks are priced, or could be measured.
     """
     exporter = exporter or make_exporter(precision=table.condition.precision, seed=seed)
     plan = plan or default_plan(agent, table.condition.method)
     condition = agent.condition(precision=table.condition.precision, plan=plan)
     require_same(f"validate {table.name!r}", table.condition, condition)
-    predicted_ms = {
-        name: predict_network(table, network).latency_ms for name, network in networks.items()
-    }
+    predicted, unpriced = price_networks(table, networks)
+    chosen = {name: networks[name] for name in predicted}
     report = progress or silent
     with tempfile.TemporaryDirectory(prefix="hilnas-") as work, JournalWriter.open(journal) as log:
-        models = export_models([], list(networks.values()), Path(work), seed, exporter, silent)
+        models = export_models(
+            [],
+            list(chosen.values()),
+            Path(work),
+            seed,
+            exporter,
+            silent,
+            granularity_of(table),
+        )
         require_known(agent, log)
         log.name(model for model, _ in models)
         pace_ns = log.pace_ns(condition)
@@ -128,7 +184,7 @@ def validate(
             for number in range(2)
         ]  # fmt: skip
     points, failed = [], {}
-    for (model, _), (name, network) in zip(models, networks.items(), strict=True):
+    for (model, _), (name, network) in zip(models, chosen.items(), strict=True):
         try:
             first, second = (
                 session_floor(made.get(model.sha256, ()), condition, plan, pace_ns=pace_ns).hot_ns
@@ -138,12 +194,70 @@ def validate(
         except NotMeasured as error:
             failed[name] = str(error)
         else:
-            points.append(ValidatedNetwork(name, predicted_ms[name], first, second, network.madds))
-    return compare(points, failed=failed)
+            points.append(validated(name, predicted[name], first, second, network.madds))
+    return compare(points, failed=failed, unpriced=unpriced)
+
+
+def draw_networks(
+    space: LayerSpace, n: int, *, seed: int, table: LatencyTable | None = None
+) -> tuple[Network, ...]:
+    """Return up to ``n`` different networks of the space, uniform over networks, in drawn order.
+
+    Those that the table was calibrated with are not among them; a space that holds fewer gives
+    fewer.
+    """
+    rng = np.random.default_rng(seed)
+    known = {network.label for network in table.networks} if table else set()
+    drawn: dict[Network, None] = {}
+    for _ in range(DRAWS):
+        rows = space.sample(n, rng, uniform_over="networks")
+        drawn |= dict.fromkeys(
+            network for network in map(space.decode, rows) if format_network(network) not in known
+        )
+        if len(drawn) >= n:
+            break
+    return tuple(drawn)[:n]
+
+
+def price_networks(
+    table: LatencyTable, networks: Mapping[str, Network]
+) -> tuple[dict[str, Prediction], dict[str, str]]:
+    """Return the prediction of each network that the table prices, and why it does not others.
+
+    Raises:
+        Uncalibrated: the table has no scale.
+        ValidationError: fewer than 3 are priced.
+    """
+    predicted: dict[str, Prediction] = {}
+    unpriced: dict[str, str] = {}
+    for name, network in networks.items():
+        try:
+            predicted[name] = predict_any(table, network)
+        except MissingLayers as error:
+            unpriced[name] = str(error)
+    if len(predicted) < LEAST_NETWORKS:
+        raise ValidationError(
+            f"expected {LEAST_NETWORKS} networks or more that table {table.name!r} prices, found"
+            f" {len(predicted)} of {len(networks)}"
+            + "".join(f"; {name}: {why}" for name, why in list(unpriced.items())[:1])
+        )
+    return predicted, unpriced
+
+
+def validated(
+    name: str, prediction: Prediction, first_ms: float, second_ms: float, madds: int
+) -> ValidatedNetwork:
+    """Return a prediction beside what two passes measured."""
+    return ValidatedNetwork(
+        name, prediction.latency_ms, first_ms, second_ms, madds, prediction.std_ms
+    )
 
 
 def compare(
-    points: Sequence[ValidatedNetwork], *, failed: Mapping[str, str] | None = None
+    points: Sequence[ValidatedNetwork],
+    *,
+    failed: Mapping[str, str] | None = None,
+    unpriced: Mapping[str, str] | None = None,
 ) -> Validation:
     """Return the figures of these networks.
 
@@ -163,6 +277,7 @@ def compare(
     if min(len(np.unique(values)) for values in (predicted, measured, madds)) < 2:
         raise ValidationError("expected networks of different latencies, found all alike")
     error = predicted / measured - 1
+    inside = [point.inside for point in points if point.inside is not None]
     return Validation(
         networks=len(points),
         mape_pct=100 * float(np.abs(error).mean()),
@@ -170,10 +285,13 @@ def compare(
         spearman=float(stats.spearmanr(predicted, measured).statistic),
         kendall=float(stats.kendalltau(predicted, measured).statistic),
         repeatability_pct=100 * float(np.median(np.abs(first - second) / measured)),
+        passes_pct=100 * float(np.median(second / first - 1)),
+        inside_pct=100 * float(np.mean(inside)) if len(inside) == len(points) else None,
         madds_mape_pct=100 * _best_scaled_error(madds, measured),
         madds_spearman=float(stats.spearmanr(madds, measured).statistic),
         points=tuple(points),
         failed=dict(failed or {}),
+        unpriced=dict(unpriced or {}),
     )
 
 
