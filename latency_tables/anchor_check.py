@@ -1,8 +1,6 @@
 """Anchor check: a table's anchors measured again in fresh sessions, before any row is.
 
-    some sessions --judge--> within their bands: done
-                             beyond: as many again, and all of them decide
-                             the core slower than ever: on, until it is at its pace, or 3 minutes
+    export --> sessions, as many as `drift.look_at_anchors` asks for --> report
 
 The visits stay in the journal, marked so that no row is ever made of them.
 """
@@ -10,14 +8,19 @@ The visits stay in the journal, marked so that no row is ever made of them.
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from device_agents.floor import reference_pace_ns
-from device_agents.measurement import Agent, Condition, ModelFile, Outcome, Plan, Visit
+from device_agents.measurement import Agent, Condition, ModelFile, Plan, Visit
 from exporters.exporter import Exporter
-from latency_tables.anchors import fresh_processes, read_session, table_noise
-from latency_tables.drift import NETWORK, DriftReport, Readings, judge
+from latency_tables.anchors import Outcomes, fresh_processes, read_session, table_noise
+from latency_tables.drift import (
+    NETWORK,
+    AnchorSession,
+    DriftReport,
+    Readings,
+    look_at_anchors,
+)
 from latency_tables.errors import NotMeasured
 from latency_tables.fleet import Fleet
 from latency_tables.granularity import granularity_of_keys
@@ -27,8 +30,6 @@ from latency_tables.plan_time import plan_time
 from latency_tables.table import Anchor
 from latency_tables.units import parse_unit
 from networks.names import find_network
-
-PATIENCE_S = 180.0  # the core's fast state comes for some 20 s about once a minute
 
 
 def check_time_s(anchors: Sequence[Anchor], plan: Plan) -> float:
@@ -61,8 +62,7 @@ class AnchorCheck:
         self._progress = progress
         self._pace_ns = journal.pace_ns(condition)
         self._noise = table_noise(journal, condition, plan, pace_ns=self._pace_ns)
-        self._sessions: list[Readings] = []
-        self._visits: list[Visit] = []
+        self._taken = 0
 
     def run(self, work: Path, seed: int, exporter: Exporter) -> DriftReport:
         """Return what the anchors say; they are exported into ``work`` first.
@@ -70,20 +70,22 @@ class AnchorCheck:
         Raises:
             NotMeasured: the time was over before, or the device refused every anchor.
         """
-        files = self._export(work, seed, exporter)
-        processes = fresh_processes(self._plan)
-        report = self._look(files, processes)
-        if report.is_drifted and not self._is_over:
-            report = self._look(files, processes)
-        while self._is_slow(report) and self._has_patience():
-            report = self._look(files, 1)
+        files = self.export(work, seed, exporter)
+        report = look_at_anchors(
+            self._anchors, self._noise, lambda: self.take(files),
+            sessions=fresh_processes(self._plan), pace_ns=self._pace_ns,
+        )  # fmt: skip
+        if report is None:
+            raise NotMeasured(
+                "no anchor could be measured: expected a longer budget, or a device that takes"
+                f" its models; tried {', '.join(label for _, label in files.values())}"
+            )
         if not report.is_drifted:
             self._accept()
         return report
 
-    def _export(
-        self, work: Path, seed: int, exporter: Exporter
-    ) -> dict[str, tuple[ModelFile, str]]:
+    def export(self, work: Path, seed: int, exporter: Exporter) -> dict[str, tuple[ModelFile, str]]:
+        """Return the anchors' files and labels by sha256, and name them in the journal."""
         layers = [parse_unit(a.label) for a in self._anchors if a.kind != NETWORK]
         networks = [find_network(a.label) for a in self._anchors if a.kind == NETWORK]
         granularity = granularity_of_keys([layer.key for layer in layers])
@@ -94,60 +96,41 @@ class AnchorCheck:
             for model, file in models
         }
 
-    def _look(self, files: dict[str, tuple[ModelFile, str]], sessions: int) -> DriftReport:
-        for _ in range(sessions):
-            outcomes = self._measure([file for file, _ in files.values()])
-            labels = {sha256: label for sha256, (_, label) in files.items()}
-            readings = read_session(
-                outcomes, labels, self._condition, self._plan, pace_ns=self._pace_ns
-            )
-            if readings:
-                self._sessions.append(readings)
-            self._visits += [
-                v for visits in outcomes.values() for v in visits if isinstance(v, Visit)
-            ]
-        if not self._sessions:
-            raise NotMeasured(
-                "no anchor could be measured: expected a longer budget, or a device that takes"
-                f" its models; tried {', '.join(label for _, label in files.values())}"
-            )
-        return judge(self._anchors, self._sessions, self._noise, pace=self._pace())
-
-    def _measure(self, files: Sequence[ModelFile]) -> dict[str, list[Outcome]]:
-        number = len(self._sessions)
+    def take(self, files: Mapping[str, tuple[ModelFile, str]]) -> AnchorSession | None:
+        """Measure the anchors in a session of their own; None where the time was over before."""
+        number = self._taken
 
         def tell(done: int, total: int, text: str) -> None:
             self._progress(done, total, f"anchors, session {number + 1}: {text}")
 
-        return measure_into(
-            self._journal, Fleet(self._agent), files, self._plan, condition=self._condition,
-            purpose="anchors", seed=number, tool_version=self._tool_version,
-            deadline_s=self._deadline_s, progress=tell,
+        outcomes = measure_into(
+            self._journal, Fleet(self._agent), [file for file, _ in files.values()], self._plan,
+            condition=self._condition, purpose="anchors", seed=number,
+            tool_version=self._tool_version, deadline_s=self._deadline_s, progress=tell,
         )  # fmt: skip
+        is_over = self._deadline_s is not None and time.monotonic() >= self._deadline_s
+        labels = {sha256: label for sha256, (_, label) in files.items()}
+        readings = read_session(
+            outcomes, labels, self._condition, self._plan, pace_ns=self._pace_ns
+        )
+        if is_over or not readings:
+            return None
+        self._taken += 1
+        return session_of(readings, outcomes)
 
     def _accept(self) -> None:
         """Say in the journal that the sessions so far were within their bands."""
         self._journal.begin(
             started_unix_s=time.time(), purpose="anchors-within", address=self._agent.address,
-            tool_version=self._tool_version, seed=len(self._sessions), condition=self._condition,
+            tool_version=self._tool_version, seed=self._taken, condition=self._condition,
             serial=self._agent.serial,
         )  # fmt: skip
 
-    def _pace(self) -> float | None:
-        now_ns = reference_pace_ns(self._visits)
-        if now_ns is None or self._pace_ns is None:
-            return None
-        return now_ns / self._pace_ns - 1
 
-    def _is_slow(self, report: DriftReport) -> bool:
-        return report.pace is not None and report.pace.value > report.pace.band
-
-    @property
-    def _is_over(self) -> bool:
-        return self._deadline_s is not None and time.monotonic() >= self._deadline_s
-
-    def _has_patience(self) -> bool:
-        if self._is_over:
-            return False
-        times = [visit.started_unix_s for visit in self._visits]
-        return max(times) - min(times) < PATIENCE_S
+def session_of(readings: Readings, outcomes: Outcomes) -> AnchorSession:
+    """Return the session that had these outcomes."""
+    made = [outcome for of_model in outcomes.values() for outcome in of_model]
+    visits = [visit for visit in made if isinstance(visit, Visit)]
+    paces_ns = tuple(visit.pace_ns for visit in visits if visit.pace_ns is not None)
+    times = [outcome.started_unix_s for outcome in made]
+    return AnchorSession(readings, paces_ns, min(times), max(times))

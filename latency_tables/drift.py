@@ -7,6 +7,10 @@
     pace     fastest pace of the core now / then, for the device's own clock, of which anchors,
              stated at one pace, know nothing
 
+    some sessions --judge--> within their bands: done
+                             beyond: as many again, and all of them decide
+                             the core slower than ever: on, until it is at its pace, or 3 minutes
+
 A band is ``Z`` standard deviations of what an unchanged device shows, the reference's own error
 included. Those of single anchors and of the whole come from sessions of the same table that were
 within their bands, shrunk towards recorded ones (`benchmarks.drift`) while there are few:
@@ -16,13 +20,14 @@ within their bands, shrunk towards recorded ones (`benchmarks.drift`) while ther
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 
+from device_agents.timing_batch import PACE_QUANTILE
 from latency_tables.table import Anchor
 
 Floats = npt.NDArray[np.float64]
@@ -35,6 +40,7 @@ ANCHOR_STD = 0.015
 UNIFORM_STD = 0.004
 PRIOR_SESSIONS = 8
 PACE_BAND = 0.025
+PATIENCE_S = 180.0  # the core's fast state comes for some 20 s about once a minute
 NETWORK = "network"
 
 
@@ -103,6 +109,11 @@ class DriftReport:
         """Whether the device is another than then."""
         return self.cause != "none"
 
+    @property
+    def is_slow(self) -> bool:
+        """Whether the core never came near its fastest pace."""
+        return self.pace is not None and self.pace.value > self.pace.band
+
     def with_thermal(self, thermal: str | None) -> DriftReport:
         """Return the report with what the device says of its heat."""
         return replace(self, thermal=thermal)
@@ -142,6 +153,66 @@ def learn_noise(sessions: Sequence[Readings]) -> Noise:
     common = np.nanmedian(logs, axis=1)
     anchors = [_shrunk(column, ANCHOR_STD) for column in (logs - common[:, None]).T]
     return Noise(dict(zip(labels, anchors, strict=True)), _shrunk(common, UNIFORM_STD))
+
+
+@dataclass(frozen=True, slots=True)
+class AnchorSession:
+    """One session at the anchors: its readings, the paces of the core beside its visits, and when.
+
+    ``paces_ns`` is empty where nobody takes them.
+    """
+
+    readings: Readings
+    paces_ns: tuple[int, ...]
+    started_unix_s: float
+    ended_unix_s: float
+
+
+def look_at_anchors(
+    anchors: Sequence[Anchor],
+    noise: Noise,
+    take: Callable[[], AnchorSession | None],
+    *,
+    sessions: int,
+    pace_ns: int | None,
+) -> DriftReport | None:
+    """Take sessions until the device can be judged, and judge it; None where there was no session.
+
+    Args:
+        take: measures the anchors in a fresh session; None: there is no time for another.
+        sessions: how many make a look.
+        pace_ns: that the anchors' references are stated at.
+    """
+    taken: list[AnchorSession] = []
+
+    def look(n: int) -> bool:
+        found = [session for _ in range(n) if (session := take()) is not None]
+        taken.extend(found)
+        return len(found) == n
+
+    def report() -> DriftReport:
+        pace = fastest_pace_ns([ns for session in taken for ns in session.paces_ns])
+        slower = None if pace is None or pace_ns is None else pace / pace_ns - 1
+        return judge(anchors, [session.readings for session in taken], noise, pace=slower)
+
+    more = look(sessions)
+    if not taken:
+        return None
+    result = report()
+    if result.is_drifted and more:
+        more, result = look(sessions), report()
+    while more and result.is_slow and _seconds(taken) < PATIENCE_S:
+        more, result = look(1), report()
+    return result
+
+
+def fastest_pace_ns(paces_ns: Sequence[int]) -> int | None:
+    """Return the pace of the core at its fastest, as floors are stated at; None without any."""
+    return sorted(paces_ns)[int(PACE_QUANTILE * len(paces_ns))] if paces_ns else None
+
+
+def _seconds(sessions: Sequence[AnchorSession]) -> float:
+    return sessions[-1].ended_unix_s - sessions[0].started_unix_s
 
 
 def judge(
@@ -190,7 +261,7 @@ def _explained(report: DriftReport) -> DriftReport:
         beyond.remove(NETWORK)
     single = [reading for reading in report.anchors if not reading.is_within]
     found: list[tuple[Cause, str]] = []
-    if report.pace is not None and report.pace.value > report.pace.band:
+    if report.pace is not None and report.is_slow:
         found.append(("pace", f"the core never came near its fastest pace: {_text(report.pace)}"))
     if not report.uniform.is_within:
         found.append(("uniform", f"all models by one factor: {_text(report.uniform)}"))
