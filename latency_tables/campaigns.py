@@ -1,6 +1,8 @@
 """Campaigns: the visits to one model that belong together, told from earlier ones by time.
 
-    visits in order of time  --a pause of half a day or more-->  campaign, campaign, ...
+    visits in the journal's order  --a gap of half a day or more-->  campaign, campaign, ...
+
+A gap either way: where a clock was set back by days, what was written later is newer all the same.
 
 A model that is measured again after a week is measured anew: its old visits stay in the journal
 and no longer count, else a device that drifts would be averaged with what it was. Visits of one
@@ -20,11 +22,11 @@ PAUSE_S = 12 * 3600.0
 def split_campaigns(
     outcomes: Iterable[Outcome], *, pause_s: float = PAUSE_S
 ) -> list[list[Outcome]]:
-    """Return outcomes by campaign, oldest first, in whatever order they come."""
+    """Return outcomes, in the order of the journal, by campaign, oldest first."""
     campaigns: list[list[Outcome]] = []
-    for outcome in sorted(outcomes, key=lambda outcome: outcome.started_unix_s):
+    for outcome in outcomes:
         last = campaigns[-1][-1].started_unix_s if campaigns else float("-inf")
-        if outcome.started_unix_s - last > pause_s:
+        if abs(outcome.started_unix_s - last) > pause_s:
             campaigns.append([])
         campaigns[-1].append(outcome)
     return campaigns
