@@ -40,7 +40,7 @@ PRESETS: Mapping[str, EvolutionSettings] = {
     "paper": EvolutionSettings(population=100, sample=25, identity=0.05),
     # Ours, for hundreds of evaluations: chosen by `benchmarks.searchers_synthetic`'s measure on
     # synthetic additive objectives of other seeds only, and frozen. A repeat teaches nothing here.
-    "small-budget": EvolutionSettings(population=20, sample=5, identity=0.0),
+    "small-budget": EvolutionSettings(population=20, sample=10, identity=0.0),
 }
 
 
