@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from latency_tables.errors import MissingLayers
+from latency_tables.granularity import require_layers_table
 from latency_tables.table import LatencyTable
 from networks.layers import Classifier, Layer, parse_layer
 from networks.operators import Unit
@@ -35,8 +36,10 @@ def require_layers(table: LatencyTable, layers: Iterable[Layer]) -> None:
     """Check that the table prices all of these.
 
     Raises:
+        WrongGranularity: the table prices single operators.
         MissingLayers: names the first that it does not, and its nearest neighbours.
     """
+    require_layers_table(table)
     missing = measure_coverage(table, layers).missing
     if missing:
         raise MissingLayers(table.name, missing, nearest_layers(table, missing[0]))

@@ -22,9 +22,9 @@ from latency_tables.calibration import calibrate
 from latency_tables.coverage import measure_coverage
 from latency_tables.errors import MissingLayers, NotAdditive, Uncalibrated
 from latency_tables.granularity import BASELINE, granularity_of, layers_of, require_operators_table
-from latency_tables.predictor import Prediction, predict_network
+from latency_tables.predictor import Prediction, make_prediction, predict_network
 from latency_tables.table import LEAST_SHARE, Floats, LatencyTable
-from latency_tables.uncertainty import network_std_ms, uncertainty_of
+from latency_tables.uncertainty import uncertainty_of
 from networks.layers import Layer, lower_layer
 from networks.network import ImageNetwork, Network
 from networks.operators import SingleOperator, operators_of, operators_of_graph
@@ -102,31 +102,9 @@ def predict_operators(table: LatencyTable, operators: Sequence[SingleOperator]) 
     if not calibration.is_additive:
         raise NotAdditive(table.name, calibration.kind)
     keys, net = [operator.key for operator in operators], without_call(table)
-    shares_ms = calibration.shares_ms(net.hot_ms(keys))
-    uncertainty = uncertainty_of(net, keys)
-    call = call_ms(table)
-    return Prediction(
-        call + float(shares_ms.sum()),
-        None if uncertainty is None else network_std_ms(uncertainty, keys, shares_ms),
-        ((CALL, call), *zip(keys, shares_ms.tolist(), strict=True)),
-    )
-
-
-def sum_operators(table: LatencyTable, layers: Sequence[Layer]) -> Floats:
-    """Return what layers, each timed by itself, would take, in milliseconds, shape ``(n,)``.
-
-    Without the scale: a layer by itself keeps its weights in the cache, as an operator does.
-
-    Raises:
-        WrongGranularity: the table prices layers.
-        MissingLayers: it does not price an operator of one of them.
-    """
-    require_operators_table(table)
-    parts = [operators_of_graph(lower_layer(layer)) for layer in layers]
-    require_operators(table, {BASELINE, *(operator for part in parts for operator in part)})
-    net = without_call(table)
-    sums = [net.hot_ms([operator.key for operator in part]).sum() for part in parts]
-    return call_ms(table) + np.array(sums)
+    shares_ms = calibration.shares_ms(table.hot_ms(keys))
+    made, call = make_prediction(keys, shares_ms, uncertainty_of(net, keys)), call_ms(table)
+    return replace(made, latency_ms=call + made.latency_ms, layers=((CALL, call), *made.layers))
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,8 @@ see `latency_tables.uncertainty`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import math
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -20,6 +21,7 @@ from latency_tables.calibration import calibrated_ms
 from latency_tables.codes import Codes, Ints, Places, make_codes
 from latency_tables.coverage import require_layers
 from latency_tables.errors import UncertaintyUnknown
+from latency_tables.granularity import layers_of
 from latency_tables.table import LEVEL, LatencyTable
 from latency_tables.uncertainty import (
     Uncertainty,
@@ -48,18 +50,20 @@ _ROWS = 64  # rows checked as one long row: reductions are fast along long rows 
 class Prediction:
     """One network's latency, its standard deviation, and each layer's share in order.
 
-    ``std_ms`` is None where the table has too few calibration networks to tell.
+    ``std_ms`` is None where the table has too few calibration networks to tell; ``freedom`` is
+    its degrees of freedom.
     """
 
     latency_ms: float
     std_ms: float | None
     layers: tuple[tuple[str, float], ...]
+    freedom: float = math.inf
 
     def interval(self, level: float = LEVEL) -> tuple[float, float] | None:
         """Return where another session's value lies with this probability, in milliseconds."""
         if self.std_ms is None:
             return None
-        return interval_ms(self.latency_ms, self.std_ms, level)
+        return interval_ms(self.latency_ms, self.std_ms, level, freedom=self.freedom)
 
 
 def predict_network(table: LatencyTable, network: Network) -> Prediction:
@@ -68,16 +72,24 @@ def predict_network(table: LatencyTable, network: Network) -> Prediction:
     Raises:
         MissingLayers: the table does not price a layer.
         Uncalibrated, NotAdditive: it has no scale, or more than a scale.
+        NotAChain: it is a network of cells, see `operator_pricing.predict_any`.
     """
-    layers_ms = calibrated_ms(table, network.layers)
-    require_layers(table, network.layers)
-    keys = [layer.key for layer in network.layers]
-    uncertainty = uncertainty_of(table, keys)
-    return Prediction(
-        float(layers_ms.sum()),
-        None if uncertainty is None else network_std_ms(uncertainty, keys, layers_ms),
-        tuple(zip(keys, layers_ms.tolist(), strict=True)),
-    )
+    layers = layers_of(network)
+    layers_ms = calibrated_ms(table, layers)
+    require_layers(table, layers)
+    keys = [layer.key for layer in layers]
+    return make_prediction(keys, layers_ms, uncertainty_of(table, keys))
+
+
+def make_prediction(
+    keys: Sequence[str], shares_ms: Floats, uncertainty: Uncertainty | None
+) -> Prediction:
+    """Return the prediction of what is made of these rows, in order, with these shares."""
+    latency_ms, layers = float(shares_ms.sum()), tuple(zip(keys, shares_ms.tolist(), strict=True))
+    if uncertainty is None:
+        return Prediction(latency_ms, None, layers)
+    std_ms = network_std_ms(uncertainty, keys, latency_ms)
+    return Prediction(latency_ms, std_ms, layers, uncertainty.freedom)
 
 
 def compile_predictor(
@@ -121,7 +133,7 @@ class Predictor:
         self._last = (sizes - 1).astype(np.uint8)
         self._prices = self._by_place(space.block_prices(prices_ms))
         if uncertainty is not None:
-            own, shared = row_variances(space, (prices_ms * uncertainty.rows) ** 2)
+            own, shared = row_variances(space, uncertainty.rows_ms**2)
             self._variances = self._by_place(own)
             self._shared = [
                 replace(
@@ -195,7 +207,8 @@ class Predictor:
             GenotypeError, UncertaintyUnknown: as `predict_with_std`.
             TableError: q is not between 0 and 1.
         """
-        return quantile_ms(*self.predict_with_std(genotypes), q)
+        known = self._known_uncertainty()
+        return quantile_ms(*self.predict_with_std(genotypes), q, freedom=known.freedom)
 
     def at_quantile(self, q: float) -> Callable[[npt.ArrayLike], Latencies]:
         """Return what a search takes for a latency: `quantile_ms` at q.
