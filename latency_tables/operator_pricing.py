@@ -107,6 +107,23 @@ def predict_operators(table: LatencyTable, operators: Sequence[SingleOperator]) 
     return replace(made, latency_ms=call + made.latency_ms, layers=((CALL, call), *made.layers))
 
 
+def sum_operators(table: LatencyTable, layers: Sequence[Layer]) -> Floats:
+    """Return what layers, each timed by itself, would take, in milliseconds, shape ``(n,)``.
+
+    Without the scale: a layer by itself keeps its weights in the cache, as an operator does.
+
+    Raises:
+        WrongGranularity: the table prices layers.
+        MissingLayers: it does not price an operator of one of them.
+    """
+    require_operators_table(table)
+    parts = [operators_of_graph(lower_layer(layer)) for layer in layers]
+    require_operators(table, {BASELINE, *(operator for part in parts for operator in part)})
+    net = without_call(table)
+    sums = [net.hot_ms([operator.key for operator in part]).sum() for part in parts]
+    return call_ms(table) + np.array(sums)
+
+
 @dataclass(frozen=True, slots=True)
 class KindShare:
     """What all operators of one kind take of a network: ``share`` of its latency, in [0, 1]."""

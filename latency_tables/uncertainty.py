@@ -1,18 +1,21 @@
 """Uncertainty: how far a predicted latency may lie from what another session would measure.
 
-    Var = sum over rows (n p e)^2  +  L^2 (s^2 + d^2)          L = sum over rows n p
+    Var = sum over rows (n e)^2  +  L^2 (s^2 + d^2)
 
     n   how often the network uses a row: all its uses err together
-    p   the row's calibrated price           e   relative standard deviation of the row
-    s   relative standard error of the scale, which all networks share
+    e   standard deviation of the row's calibrated price
+    L   the network's latency
+    s   relative standard deviation of the scale, which all networks share, in another session
     d   relative standard deviation of a network around the calibration, its own
 
 d comes from whole networks, so it holds part of the rows' errors already: the sum errs to the wide
-side. Intervals are symmetric in the logarithm, as those of rows are, so no end is negative.
+side. It comes from few, so quantiles are of Student's distribution; its degrees of freedom are
+those of d as far as the sum is d (Satterthwaite 1946). Intervals are symmetric in the logarithm,
+as those of rows are, so no end is negative.
 
 Along a chain, the first sum is a table a block, and one a pair of blocks that can use equal rows:
 
-    (n + m)^2 v  =  n^2 v  +  m^2 v  +  2 n m v                v = (p e)^2
+    (n + m)^2 e^2  =  n^2 e^2  +  m^2 e^2  +  2 n m e^2
 """
 
 from __future__ import annotations
@@ -21,7 +24,6 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import combinations
-from statistics import NormalDist
 from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
@@ -41,16 +43,18 @@ Real = TypeVar("Real", float, npt.NDArray[np.floating])
 
 @dataclass(frozen=True, slots=True)
 class Uncertainty:
-    """Relative standard deviations: of each row, shape ``(n,)``, of the scale, of a network.
+    """What is known of the errors of rows, of the scale and of whole networks.
 
-    A row without an interval, as tables had before their schema 3, counts 0: what is known of its
-    error is in the residual alone. ``unknown_rows`` says how many there are.
+    rows_ms         standard deviations of the calibrated prices, shape ``(n,)``, 0 where a row has
+                    no interval, as before schema 3 of tables: the residual alone tells of its error
+    scale, residual relative standard deviations, see the module
+    freedom         degrees of freedom of the quantiles
     """
 
-    rows: Floats
+    rows_ms: Floats
     scale: float
     residual: float
-    unknown_rows: int
+    freedom: float = math.inf
 
     @property
     def of_network(self) -> float:
@@ -61,8 +65,8 @@ class Uncertainty:
 def uncertainty_of(table: LatencyTable, layers: Sequence[str]) -> Uncertainty | None:
     """Return what a table knows of the errors of these layer keys and of whole networks.
 
-    None where it was calibrated on one network, which cannot tell. A scale whose error is not
-    given has that of a mean: the residual over the root of the number of networks.
+    None where too few networks calibrated it to tell. A scale whose error is not given has that of
+    a mean: the residual over the root of the number of networks.
 
     Raises:
         Uncalibrated: it has no scale at all.
@@ -70,46 +74,53 @@ def uncertainty_of(table: LatencyTable, layers: Sequence[str]) -> Uncertainty | 
     calibration = table.calibration
     if calibration is None:
         raise Uncalibrated(table.name)
-    if calibration.residual is None:
+    residual, networks = calibration.residual, calibration.networks
+    if residual is None:
         return None
     scale = calibration.scale_std
     if scale is None:
-        scale = calibration.residual / math.sqrt(calibration.networks)
-    rows = table.relative_std(layers)
-    unknown = np.isnan(rows)
-    return Uncertainty(
-        np.where(unknown, 0.0, rows), scale, calibration.residual, int(unknown.sum())
-    )
+        scale = residual / math.sqrt(networks)
+    rows_ms = calibration.scale * table.hot_ms(layers) * table.relative_std(layers)
+    estimated, total = residual**2 * (1 + 1 / networks), scale**2 + residual**2
+    fitted = 1 + len(calibration.coefficients)
+    freedom = (networks - fitted) * (total / estimated) ** 2 if estimated else math.inf
+    return Uncertainty(np.nan_to_num(rows_ms, nan=0.0), scale, residual, max(1.0, freedom))
 
 
-def network_std_ms(uncertainty: Uncertainty, layers: Sequence[str], layers_ms: Floats) -> float:
+def network_std_ms(uncertainty: Uncertainty, layers: Sequence[str], latency_ms: float) -> float:
     """Return the standard deviation of one network's latency.
 
     Args:
-        layers: its layer keys, in order.
-        layers_ms: their calibrated prices, shape ``(n,)``, as ``uncertainty.rows``.
+        uncertainty: of its layers.
+        layers: their keys, in order.
+        latency_ms: the sum of their calibrated prices.
     """
     _, row = np.unique(layers, return_inverse=True)
-    rows_ms = np.bincount(row, weights=uncertainty.rows * layers_ms)
-    return math.hypot(*rows_ms.tolist(), uncertainty.of_network * float(layers_ms.sum()))
+    rows_ms = np.bincount(row, weights=uncertainty.rows_ms)
+    return math.hypot(*rows_ms.tolist(), uncertainty.of_network * latency_ms)
 
 
-def quantile_ms(latency_ms: Real, std_ms: Real, q: float) -> Real:
+def quantile_ms(latency_ms: Real, std_ms: Real, q: float, *, freedom: float = math.inf) -> Real:
     """Return the q-quantile of what another session would measure; at a half it is the latency.
 
     Raises:
         TableError: q is not between 0 and 1.
     """
+    from scipy.special import stdtrit
+
     if not 0 < q < 1:
         raise TableError(f"expected a quantile between 0 and 1, found {q:g}")
-    result: Real = latency_ms * np.exp(NormalDist().inv_cdf(q) * (std_ms / latency_ms))
+    student = float(stdtrit(freedom, q))
+    result: Real = latency_ms * np.exp(student * (std_ms / latency_ms))
     return result
 
 
-def interval_ms(latency_ms: float, std_ms: float, level: float = LEVEL) -> tuple[float, float]:
+def interval_ms(
+    latency_ms: float, std_ms: float, level: float = LEVEL, *, freedom: float = math.inf
+) -> tuple[float, float]:
     """Return where another session's value lies with this probability, as much on either side."""
-    tail = (1 - level) / 2
-    low, high = (float(quantile_ms(latency_ms, std_ms, q)) for q in (tail, 1 - tail))
+    ends = ((1 - level) / 2, (1 + level) / 2)
+    low, high = (float(quantile_ms(latency_ms, std_ms, q, freedom=freedom)) for q in ends)
     return low, high
 
 
@@ -170,7 +181,7 @@ def covariance_ms2(
     for block in others:
         counts = counts + block
     latency_ms = counts @ prices_ms
-    weighted = counts.multiply(prices_ms * uncertainty.rows).tocsr()
+    weighted = counts.multiply(uncertainty.rows_ms).tocsr()
     covariance: Floats = (weighted @ weighted.T).toarray()
     covariance += uncertainty.scale**2 * np.outer(latency_ms, latency_ms)
     covariance += np.diag((uncertainty.residual * latency_ms) ** 2)

@@ -132,7 +132,7 @@ def test_covariances_are_of_rows_used_by_both(case: Case) -> None:
     covariance = predictor.covariance_ms2(genotypes)
     latency_ms, std_ms = predictor.predict_with_std(genotypes)
     np.testing.assert_allclose(np.sqrt(np.diag(covariance)), std_ms)
-    error = dict(zip(space.layers, predictor.prices_ms * known.rows, strict=True))
+    error = dict(zip(space.layers, known.rows_ms, strict=True))
     one, other = (Counter(space.decode(g).layers) for g in genotypes[:2])
     rows = sum(n * other[layer] * error[layer] ** 2 for layer, n in one.items())
     assert covariance[0, 1] == pytest.approx(
@@ -184,7 +184,11 @@ def test_a_quantile_is_what_a_search_can_take_for_a_latency() -> None:
     latency_ms, std_ms = predictor.predict_with_std(genotypes)
     found = predictor.at_quantile(0.9)(genotypes)
     np.testing.assert_array_equal(found, predictor.quantile_ms(genotypes, 0.9))
-    expected = [quantile_ms(m, s, 0.9) for m, s in zip(latency_ms, std_ms, strict=True)]
+    assert predictor.uncertainty is not None
+    freedom = predictor.uncertainty.freedom
+    expected = [
+        quantile_ms(m, s, 0.9, freedom=freedom) for m, s in zip(latency_ms, std_ms, strict=True)
+    ]
     np.testing.assert_allclose(found, expected)
     assert np.all(found > latency_ms)
     for q in (0.0, 1.0, -1.0, math.nan):
@@ -202,7 +206,8 @@ def test_simulated_sessions_scatter_as_the_standard_deviation_says() -> None:
     counts = np.array([
         [Counter(space.decode(g).layers)[layer] for layer in space.layers] for g in genotypes
     ])  # fmt: skip
-    rows = predictor.prices_ms * (1 + known.rows * rng.standard_normal((sessions, len(known.rows))))
+    errors_ms = known.rows_ms * rng.standard_normal((sessions, len(known.rows_ms)))
+    rows = predictor.prices_ms + errors_ms
     scale = 1 + known.scale * rng.standard_normal((sessions, 1))
     latency_ms = scale * (rows @ counts.T)
     latency_ms = latency_ms * (1 + known.residual * rng.standard_normal(latency_ms.shape))
@@ -233,13 +238,36 @@ def test_what_a_table_does_not_know_it_does_not_say() -> None:
         predictor.predict_with_std(np.zeros((1, 41), np.int8))
 
 
-def test_rows_without_an_interval_are_counted_and_left_to_the_residual() -> None:
+def test_a_row_without_an_interval_is_left_to_the_residual() -> None:
     rows = [make_row("a", 2.0), replace(make_row("b", 1.0), low_ms=0.9, high_ms=1.1)]
     table = LatencyTable.from_rows(
-        "t", CONDITION, rows, provenance=PROVENANCE, calibration=Calibration(1.0, 0.02, 4, 0.005)
+        "t", CONDITION, rows, provenance=PROVENANCE, calibration=Calibration(2.0, 0.02, 4, 0.005)
     )
     known = uncertainty_of(table, ["a", "b", "a"])
     assert known is not None
-    assert (known.scale, known.residual, known.unknown_rows) == (0.005, 0.02, 2)
-    np.testing.assert_array_equal(known.rows > 0, [False, True, False])
+    assert (known.scale, known.residual) == (0.005, 0.02)
     assert known.of_network == pytest.approx(math.hypot(0.005, 0.02))
+    expected = [0.0, 2 * math.log(1.1 / 0.9) / (2 * 1.6448536), 0.0]
+    np.testing.assert_allclose(known.rows_ms, expected)
+
+
+def test_few_networks_widen_an_interval_and_a_known_scale_less_so() -> None:
+    rows = [make_row("a", 2.0)]
+
+    def freedom(calibration: Calibration) -> float:
+        table = LatencyTable.from_rows(
+            "t", CONDITION, rows, provenance=PROVENANCE, calibration=calibration
+        )
+        known = uncertainty_of(table, ["a"])
+        assert known is not None
+        return known.freedom
+
+    assert freedom(Calibration(1.0, 0.02, 4)) == pytest.approx(3)
+    assert freedom(Calibration(1.0, 0.02, 9)) == pytest.approx(8)
+    assert freedom(Calibration(1.0, 0.002, 9, 0.01)) > 1000
+    assert freedom(Calibration(1.0, 0.0, 9)) == math.inf
+    few, many, known = (interval_ms(10.0, 0.2, freedom=f) for f in (3, 8, math.inf))
+    assert few[0] < many[0] < known[0] < 10 < known[1] < many[1] < few[1]
+    # Student's 95 % points, as tables print them
+    for (_, high), point in ((few, 2.353), (many, 1.860), (known, 1.645)):
+        assert math.log(high / 10) == pytest.approx(point * 0.02, rel=1e-3)
