@@ -33,6 +33,7 @@ from latency_tables.predictor import Prediction
 from latency_tables.table import LEVEL, LatencyTable
 from latency_tables.uncertainty import interval_ms
 from networks.block_strings import format_network
+from networks.names import NamedNetwork
 from networks.network import Network
 from networks.spaces.space import LayerSpace
 
@@ -134,7 +135,7 @@ class Validation:
 def validate(
     agent: Agent,
     table: LatencyTable,
-    networks: Mapping[str, Network],
+    networks: Mapping[str, NamedNetwork],
     journal: Path,
     *,
     plan: Plan | None = None,
@@ -220,7 +221,7 @@ def draw_networks(
 
 
 def price_networks(
-    table: LatencyTable, networks: Mapping[str, Network]
+    table: LatencyTable, networks: Mapping[str, NamedNetwork]
 ) -> tuple[dict[str, Prediction], dict[str, str]]:
     """Return the prediction of each network that the table prices, and why it does not others.
 

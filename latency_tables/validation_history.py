@@ -19,8 +19,7 @@ from latency_tables.floors import session_floor
 from latency_tables.journal import Journal, Session
 from latency_tables.table import LatencyTable
 from latency_tables.validation import Validation, compare, price_networks, validated
-from networks.names import find_chain
-from networks.network import Network
+from networks.names import NamedNetwork, find_network
 
 Pass = Mapping[str, Sequence[Outcome]]
 """Visits of one session by the model's sha256."""
@@ -39,7 +38,7 @@ def validations(
 ) -> tuple[PastValidation, ...]:
     """Return the validations under the table's condition, oldest first.
 
-    Networks go by their block strings. One that was cut short, or whose networks the table does
+    Networks go by their block or cell strings. One that was cut short, or whose networks the table does
     not price, is left out.
 
     Args:
@@ -89,8 +88,8 @@ def _compare(
     plan: Plan,
     pace_ns: int | None,
 ) -> Validation:
-    networks: dict[str, Network] = {
-        sha256: find_chain(names[sha256]) for sha256 in passes[0] if sha256 in names
+    networks: dict[str, NamedNetwork] = {
+        sha256: find_network(names[sha256]) for sha256 in passes[0] if sha256 in names
     }
     predicted, unpriced = price_networks(table, networks)
     points, failed = [], {}
