@@ -38,8 +38,8 @@ def validations(
 ) -> tuple[PastValidation, ...]:
     """Return the validations under the table's condition, oldest first.
 
-    Networks go by their block or cell strings. One that was cut short, or whose networks the table does
-    not price, is left out.
+    Networks go by their block or cell strings. One that was cut short, or whose networks the table
+    does not price, is left out.
 
     Args:
         plan: what says how many visits a network needs; by default the method's own.

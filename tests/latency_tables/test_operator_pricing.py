@@ -33,11 +33,13 @@ from latency_tables.predictor import compile_predictor
 from latency_tables.profile import ProfileResult, profile
 from latency_tables.store import TableDirectory, TableStore
 from latency_tables.table import LatencyTable
+from latency_tables.validation import validate
+from latency_tables.validation_history import validations
 from networks.cell_strings import parse_cell_network
 from networks.errors import NotAChain
 from networks.graph import Shape
 from networks.layers import Bottleneck, Classifier, Conv, Layer, SqueezeExcite, lower_layer
-from networks.names import NamedNetwork
+from networks.names import NamedNetwork, name_network
 from networks.network import Network
 from networks.operators import SingleOperator, Unit, operators_of, operators_of_graph
 from networks.spaces import make_space
@@ -119,6 +121,20 @@ def test_the_call_is_paid_once_and_the_scale_is_found(table: LatencyTable) -> No
         assert prediction.std_ms is not None
         assert prediction.layers[0] == (CALL, pytest.approx(CALL_NS / 1e6, rel=1e-3))
         assert math.fsum(ms for _, ms in prediction.layers) == pytest.approx(prediction.latency_ms)
+
+
+def test_cells_are_validated_and_told_again_from_the_journal(
+    made: tuple[ProfileResult, TableDirectory],
+    table: LatencyTable,
+    latency_ns: Callable[[str], float],
+) -> None:
+    agent, named = SimulatedAgent(latency_ns, noise=1e-9), {str(n): n for n in NETWORKS}
+    validation = validate(agent, table, named, made[1].journal, plan=PLAN)
+    assert (validation.networks, validation.unpriced) == (len(NETWORKS), {})
+    assert validation.mape_pct < 0.1
+    (past,) = validations(made[1].journal, table, plan=PLAN)
+    assert name_network(CELLS) in {point.network for point in past.validation.points}
+    assert past.validation.mape_pct == pytest.approx(validation.mape_pct)
 
 
 def test_layers_that_were_never_timed_are_sums_without_the_scale(table: LatencyTable) -> None:
