@@ -6,14 +6,14 @@
 What makes one visit differ from the next (memory, neighbours, the core's state) is much the same
 that makes one session differ from the next, and it does not average out over the visits of a
 session: the error of a floor by jackknife is less than half of how sessions differ. So a
-session's value is taken to scatter by ``SESSION`` times the scatter of one visit, with Student's
-distribution of ``FREEDOM`` degrees, as the differences have heavier tails than normal ones. ``m``
-sessions make up the value, hence 1/m; each session beyond the first that is known adds a degree of
-freedom, and its value to the estimate of r.
+session's value is taken to scatter by ``SESSION`` times the scatter of one visit (less for whole
+networks, whose visits differ more), with Student's distribution of ``FREEDOM`` degrees, as the
+differences have heavier tails than normal ones. ``m`` sessions make up the value, hence 1/m; each
+session beyond the first that is known adds a degree of freedom, and its value to the estimate of r.
 
-The three constants fit the differences of two profiles of 1,621 layers on one machine. They have
-no unit, so that a restless device widens its own intervals; `benchmarks.row_intervals` holds them
-against sessions and conditions that did not set them.
+The constants fit the differences of two profiles of 1,621 layers, and of two passes over 160
+networks, on one machine. They have no unit, so that a restless device widens its own intervals;
+`benchmarks.row_intervals` holds them against sessions and conditions that did not set them.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 from latency_tables.table import LEVEL, Floats
 
 SESSION = 0.70
+SESSION_OF_NETWORKS = 0.52
 FREEDOM = 4
 SHRINK_VISITS = 12  # rows of like latency weigh as much as so many visits of the row itself
 ALIKE = 101  # how many rows are of like latency
@@ -52,11 +53,14 @@ class Evidence:
 Interval = tuple[float, float]
 
 
-def intervals(rows: Sequence[Evidence], *, common_std: float = 0.0) -> list[Interval | None]:
+def intervals(
+    rows: Sequence[Evidence], *, session: float = SESSION, common_std: float = 0.0
+) -> list[Interval | None]:
     """Return where another session's value of each row lies with 90 %, None where nothing tells.
 
     Args:
         rows: of one table and one kind of model, as they tell of each other.
+        session: scatter of a session's value, in scatters of one visit.
         common_std: relative standard deviation, from session to session, of a factor of all rows.
     """
     from scipy import stats
@@ -68,7 +72,7 @@ def intervals(rows: Sequence[Evidence], *, common_std: float = 0.0) -> list[Inte
         return [None] * len(rows)
     more = np.array([max(0, len(row.sessions) - 1) for row in rows])
     between = np.array([_variance(row.sessions) for row in rows])
-    variance = (FREEDOM * (SESSION * scatter) ** 2 + more * between) / (FREEDOM + more)
+    variance = (FREEDOM * (session * scatter) ** 2 + more * between) / (FREEDOM + more)
     quantile = (1 + LEVEL) / 2
     student = stats.t.ppf(quantile, FREEDOM + more)
     used = np.array([row.used for row in rows])

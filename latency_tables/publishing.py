@@ -13,7 +13,7 @@ from device_agents.packs import PackedPlan
 from latency_tables.anchors import table_anchors
 from latency_tables.calibration import calibrate
 from latency_tables.granularity import granularity_of
-from latency_tables.intervals import Interval, intervals
+from latency_tables.intervals import SESSION, SESSION_OF_NETWORKS, Interval, intervals
 from latency_tables.journal import Entry, Journal, Model, outcomes_of
 from latency_tables.operator_pricing import calibrate_operators
 from latency_tables.packed import price_packs
@@ -39,7 +39,10 @@ def build_table(
     pace_ns = journal.pace_ns(condition)
     results = _summaries(entries, condition, plan, pace_ns)
     models = _in_order(journal.models(), results)
-    reach = {role: _intervals(role, models, results) for role in ("layer", "network")}
+    reach = {
+        "layer": _intervals("layer", SESSION, models, results),
+        "network": _intervals("network", SESSION_OF_NETWORKS, models, results),
+    }
     rows: dict[str, Row] = {}
     networks: list[MeasuredNetwork] = []
     invalid: dict[str, str] = {}
@@ -100,11 +103,12 @@ def _in_order(models: Iterable[Model], results: Mapping[str, Summary]) -> list[M
 
 
 def _intervals(
-    role: str, models: Iterable[Model], results: Mapping[str, Summary]
+    role: str, session: float, models: Iterable[Model], results: Mapping[str, Summary]
 ) -> dict[str, Interval | None]:
     """Return the intervals in nanoseconds of all models of one role, by sha256."""
     found = {m.sha256: results[m.sha256] for m in models if m.role == role and m.sha256 in results}
-    return dict(zip(found, intervals([s.evidence for s in found.values()]), strict=True))
+    evidence = [summary.evidence for summary in found.values()]
+    return dict(zip(found, intervals(evidence, session=session), strict=True))
 
 
 def _row(model: Model, result: Summary, interval: Interval | None, serial: str | None) -> Row:
