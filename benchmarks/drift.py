@@ -1,4 +1,4 @@
-"""Drift: how surely a refresh finds a device that slowed down, and how often it finds one that had not.
+"""Drift: how surely a refresh finds a device that slowed down, and how often one that had not.
 
 Records sessions of a table's anchors (``--record N``), one process after another, under whatever
 load there is. The first half of them sets the bands, as the journal of a table that is refreshed

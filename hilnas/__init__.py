@@ -9,6 +9,7 @@ the verb that needs them.
     exchange    table diff | merge | import | export | plot
     exporting   export, export-layers
     measuring   profile, measure
+    refreshing  refresh
     tables      table show | predict
     validating  table validate
     searching   search, report, demo
@@ -18,7 +19,16 @@ from __future__ import annotations
 
 import sys
 
-from hilnas import devices, exchange, exporting, measuring, searching, tables, validating
+from hilnas import (
+    devices,
+    exchange,
+    exporting,
+    measuring,
+    refreshing,
+    searching,
+    tables,
+    validating,
+)
 from hilnas.console import DEBUG, app
 
 __all__ = [
@@ -28,6 +38,7 @@ __all__ = [
     "exporting",
     "main",
     "measuring",
+    "refreshing",
     "searching",
     "tables",
     "validating",

@@ -19,7 +19,9 @@ from device_agents.measurement import Condition, Outcome, Plan
 from latency_tables.campaigns import whole_campaigns
 from latency_tables.errors import ClockWentBack
 from latency_tables.floors import clean_plan, floor_of, least_visits
+from latency_tables.granularity import Granularity, units_of, units_to_price
 from latency_tables.table import LatencyTable, Row
+from latency_tables.units import parse_unit
 from networks.network import Network, count_madds
 from networks.operators import Unit, lower_unit
 from networks.spaces.space import Space
@@ -44,19 +46,24 @@ class Candidate:
     value: float
 
 
-def space_uses(space: Space, *, n: int = SAMPLE, seed: int = 0) -> dict[str, float]:
-    """Return the expected uses of each layer of a space by its networks, all as likely.
+def space_uses(
+    space: Space, granularity: Granularity = "layer", *, n: int = SAMPLE, seed: int = 0
+) -> dict[str, float]:
+    """Return the expected uses of each unit of a space by its networks, all as likely.
 
     Of a sample; a layer that none of its networks has counts half of one use in all of them.
     """
     genotypes = space.sample(n, np.random.default_rng(seed), uniform_over="networks")
-    counts = Counter(layer.key for row in genotypes for layer in space.decode(row).layers)
-    return {layer.key: max(counts[layer.key], 0.5) / n for layer in space.layers}
+    uses = network_uses([space.decode(genotype) for genotype in genotypes], granularity)
+    units = units_to_price(granularity, space.layers)
+    return {unit.key: max(uses.get(unit.key, 0.0), 0.5 / n) for unit in units}
 
 
-def network_uses(networks: Sequence[Network]) -> dict[str, float]:
-    """Return the mean uses of each layer in these networks."""
-    counts = Counter(layer.key for network in networks for layer in network.layers)
+def network_uses(
+    networks: Sequence[Network], granularity: Granularity = "layer"
+) -> dict[str, float]:
+    """Return the mean uses of each unit in these networks."""
+    counts = Counter(unit.key for network in networks for unit in units_of(granularity, network))
     return {key: count / len(networks) for key, count in counts.items()}
 
 
@@ -155,8 +162,6 @@ def _why(
 
 def _ns_per_madd(table: LatencyTable) -> float:
     """Return the median nanoseconds a multiply-add of some of the table's rows; 1 without any."""
-    from latency_tables.units import parse_unit
-
     some = table.rows.slice(0, len(table)).to_pylist()[:: max(1, len(table) // 50)]
     rates = [
         row["hot_ms"] * 1e6 / max(1, count_madds(lower_unit(parse_unit(row["layer"]))))

@@ -146,7 +146,7 @@ def refresh(
             return result_of(table, directory, wanted, [], 0, drift, started_s)
         candidates = session.candidates()
         taken = session.measure(candidates, report)
-        built = session.build()
+        built = session.build(again=True)
         if replace(built, anchors=table.anchors) != table or not table.anchors:
             directory.publish(built)
     return result_of(built, directory, wanted, candidates, taken, drift, started_s)
@@ -192,17 +192,21 @@ class _Session:
         self._work, self._condition = work, table.condition
         self._deadline_s = None if wanted.budget_s is None else started_s + wanted.budget_s
         self._seed = profile_seed(journal, table.condition)
+        self._built: LatencyTable | None = None
         self._exporter = wanted.exporter or make_exporter(
             precision=table.condition.precision, seed=self._seed
         )
 
-    def build(self) -> LatencyTable:
+    def build(self, *, again: bool = False) -> LatencyTable:
         """Return the table as the journal has it, predicted rows kept until they are measured."""
+        if self._built is not None and not again:
+            return self._built
         built = build_table(
             self._directory.name, self._journal, self._condition, self._plan,
             address=self._published.provenance.address,
         )  # fmt: skip
-        return with_priors(built, predicted_rows(self._published), self._published.name)
+        self._built = with_priors(built, predicted_rows(self._published), self._published.name)
+        return self._built
 
     def check(self, progress: Progress) -> DriftReport:
         """Return what the anchors say; those of a table without any are chosen now."""
