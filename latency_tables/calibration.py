@@ -42,6 +42,7 @@ from networks.spaces.space import LayerSpace
 
 CANDIDATES = 200
 LEAST_FOR_CALL = 6  # networks, without which cross-validation says nothing
+LEAST_GAIN = 1e-4  # of relative error; less is not worth a number
 SESSION_STD = 0.01
 """Relative standard deviation of what all networks share in one session and not in another."""
 
@@ -129,7 +130,8 @@ def _call_is_worth_it(sums: Floats, layers: Floats, measured: Floats, most_ms: f
             logs = np.log(measured / (sums - call_ms * layers))
             errors.append(abs(float(logs[number]) - _middle(logs[rest])))
         gains.append(errors[0] - errors[1])
-    return float(np.mean(gains)) > float(np.std(gains, ddof=1)) / math.sqrt(len(gains))
+    chance = float(np.std(gains, ddof=1)) / math.sqrt(len(gains))
+    return float(np.mean(gains)) > max(chance, LEAST_GAIN)
 
 
 def calibrated_ms(table: LatencyTable, layers: Sequence[Layer]) -> Floats:
@@ -143,7 +145,7 @@ def calibrated_ms(table: LatencyTable, layers: Sequence[Layer]) -> Floats:
     require_layers_table(table)
     calibration = table.calibration
     if calibration is None:
-        raise Uncalibrated(table.name)
+        raise Uncalibrated(table.name, unpriced_networks(table))
     if not calibration.is_additive:
         raise NotAdditive(table.name, calibration.kind)
     return calibration.shares_ms(table.hot_ms([layer.key for layer in layers]))

@@ -35,7 +35,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -178,13 +178,16 @@ class MissingLayers(TableError):
 
 
 class Uncalibrated(TableError):
-    """No calibration network was measured."""
+    """No calibration network was measured, or the table prices none of those that were."""
 
-    def __init__(self, table: str) -> None:
-        super().__init__(
-            f"table {table!r} has no calibration network yet, so its sums are of unknown scale;"
-            " run the same profile again to finish it"
-        )
+    def __init__(self, table: str, unpriced: Mapping[str, str] | None = None) -> None:
+        found = "has no calibration network yet"
+        remedy = "run the same profile again to finish it"
+        if unpriced:
+            label, why = next(iter(unpriced.items()))
+            found = f"prices none of its {len(unpriced)} calibration networks ({label}: {why})"
+            remedy = "profile the space that holds them into this table"
+        super().__init__(f"table {table!r} {found}, so its sums are of unknown scale; {remedy}")
 
 
 class UncertaintyUnknown(TableError):

@@ -208,7 +208,7 @@ def draw_networks(
     fewer.
     """
     rng = np.random.default_rng(seed)
-    known = {network.label for network in table.networks} if table else set()
+    known = set() if table is None else {network.label for network in table.networks}
     drawn: dict[Network, None] = {}
     for _ in range(DRAWS):
         rows = space.sample(n, rng, uniform_over="networks")

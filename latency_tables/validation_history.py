@@ -89,7 +89,7 @@ def _compare(
     pace_ns: int | None,
 ) -> Validation:
     networks: dict[str, NamedNetwork] = {
-        sha256: find_network(names[sha256]) for sha256 in passes[0] if sha256 in names
+        sha256: find_network(label) for sha256, label in names.items() if sha256 in passes[0]
     }
     predicted, unpriced = price_networks(table, networks)
     points, failed = [], {}

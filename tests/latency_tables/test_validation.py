@@ -13,17 +13,23 @@ from device_agents.local import LocalAgent
 from device_agents.measurement import ModelFile, ResidentPlan
 from device_agents.simulated import SimulatedAgent
 from exporters.exporter import export_layer, export_network
-from latency_tables.calibration import fit_calibration
 from latency_tables.end_to_end import measure_model, prediction_interval
 from latency_tables.errors import ConditionMismatch, NotMeasured, ValidationError
+from latency_tables.journal import Journal
+from latency_tables.measuring import Progress
 from latency_tables.profile import profile
 from latency_tables.store import TableDirectory
 from latency_tables.table import Calibration, LatencyTable, MeasuredNetwork
-from latency_tables.validation import ValidatedNetwork, compare, validate
+from latency_tables.validation import ValidatedNetwork, compare, draw_networks, validate
+from latency_tables.validation_history import validations
+from latency_tables.validation_plot import plot_validation, require_plottable, write_plot
+from networks.block_strings import format_network
 from networks.graph import Shape
 from networks.layers import Classifier, Conv
+from networks.names import name_network
 from networks.network import Network
-from tests.latency_tables.conftest import CONDITION, PROVENANCE, make_row
+from networks.spaces import make_space
+from tests.latency_tables.conftest import CONDITION, PROVENANCE
 
 PLAN = ResidentPlan(hot=2, min_visits=4, max_visits=12, min_span_s=0.2)
 
@@ -41,38 +47,10 @@ NETWORKS = {str(w): chain(*w) for w in ((8,), (8, 8), (8, 16, 8), (16, 16, 16, 1
 LAYERS = tuple({layer: None for network in NETWORKS.values() for layer in network.layers})
 
 
-def network_of(layers: list[str], latency_ms: float) -> MeasuredNetwork:
-    return MeasuredNetwork("n", tuple(layers), latency_ms, 1.0, 6, "ok", 1.0, "f" * 64)
-
-
-@settings(deadline=None)
-@given(
-    st.floats(0.5, 2),
-    st.lists(st.lists(st.sampled_from("abc"), min_size=1, max_size=9), min_size=1, max_size=6),
-)
-def test_an_exact_factor_is_found(scale: float, networks: list[list[str]]) -> None:
-    rows = [make_row(key, value) for key, value in (("a", 1.0), ("b", 0.3), ("c", 5.0))]
-    table = LatencyTable.from_rows("t", CONDITION, rows, provenance=PROVENANCE)
-    measured = [network_of(keys, scale * float(table.hot_ms(keys).sum())) for keys in networks]
-    found = fit_calibration(table, measured)
-    assert found is not None
-    assert found.scale == pytest.approx(scale)
-    assert found.networks == len(networks)
-    assert found.residual == (None if len(networks) == 1 else pytest.approx(0.0, abs=1e-9))
-
-
-def test_one_disturbed_network_does_not_move_the_scale() -> None:
-    table = LatencyTable.from_rows("t", CONDITION, [make_row("a", 1.0)], provenance=PROVENANCE)
-    networks = [network_of(["a"] * n, 1.1 * n) for n in range(3, 7)]
-    found = fit_calibration(table, [*networks, network_of(["a"], 1.9), network_of(["?"], 9.0)])
-    assert found is not None
-    assert found.scale == pytest.approx(1.1)
-    assert found.networks == 5
-    assert fit_calibration(table, [network_of(["?"], 9.0)]) is None
-
-
-def point(predicted: float, first: float, second: float, madds: int) -> ValidatedNetwork:
-    return ValidatedNetwork(str(madds), predicted, first, second, madds)
+def point(
+    predicted: float, first: float, second: float, madds: int, std_ms: float | None = None
+) -> ValidatedNetwork:
+    return ValidatedNetwork(str(madds), predicted, first, second, madds, std_ms)
 
 
 def test_figures_are_as_defined() -> None:
@@ -85,11 +63,34 @@ def test_figures_are_as_defined() -> None:
     assert [result.spearman, result.kendall] == pytest.approx([1.0, 1.0])
     assert result.madds_spearman == pytest.approx(0.5)
     assert result.worst.predicted_ms in (1.1, 1.8)
+    assert result.passes_pct == pytest.approx(0.0)
+    assert result.inside_pct is None
+    assert result.intervals_hold
 
 
 def test_perfect_madds_have_no_error_after_scaling() -> None:
     result = compare([point(madds / 5, madds / 7, madds / 7, madds) for madds in (3, 5, 14)])
     assert result.madds_mape_pct == pytest.approx(0.0, abs=1e-9)
+
+
+def test_measurements_in_their_intervals_are_counted() -> None:
+    # 90 % of another session's values lie within 1.64 standard deviations
+    result = compare(
+        [point(1.0, 1.016, 1.017, 1, 0.01), point(2.0, 2.0, 1.9, 2, 0.01), point(3, 9, 9, 3, 0.1)]
+    )
+    assert [p.inside for p in result.points] == [0.5, 0.5, 0.0]
+    assert result.inside_pct == pytest.approx(100 / 3)
+    low_high = result.points[0].interval_ms
+    assert low_high == pytest.approx((math.exp(-0.01645), math.exp(0.01645)), rel=1e-4)
+    assert compare([*result.points, point(4.0, 4.0, 4.0, 4)]).inside_pct is None
+
+
+@pytest.mark.parametrize(("inside", "holds"), [(20, True), (15, True), (14, True), (13, False)])
+def test_intervals_hold_as_long_as_chance_allows(inside: int, holds: bool) -> None:
+    # of 20 at 90 %, 13 or fewer lie inside in 0.2 % of cases, 14 or fewer in 1.1 %
+    points = [point(n, n if n <= inside else 2 * n, n if n <= inside else 2 * n, n, 0.001 * n)
+              for n in range(1, 21)]  # fmt: skip
+    assert compare(points).intervals_hold is holds
 
 
 def test_what_cannot_be_compared_is_refused() -> None:
@@ -148,6 +149,98 @@ def test_a_network_that_fails_is_left_out_with_its_reason(tmp_path: Path) -> Non
     assert result.networks == 4
     with pytest.raises(ConditionMismatch, match=r"device 'simulated' \| 'other'"):
         validate(SimulatedAgent(name="other"), table, NETWORKS, directory.journal, plan=PLAN)
+
+
+def test_networks_that_the_table_cannot_price_are_named_and_not_measured(tmp_path: Path) -> None:
+    directory = TableDirectory(tmp_path / "t")
+    agent = additive_agent(tmp_path, scale=1.0)
+    known = {name: NETWORKS[name] for name in list(NETWORKS)[:3]}
+    layers = dict.fromkeys(layer for network in known.values() for layer in network.layers)
+    profile(agent, list(layers), directory, networks=list(known.values())[:1], plan=PLAN)
+    table = directory.load()
+    result = validate(agent, table, NETWORKS, directory.journal, plan=PLAN)
+    assert [p.network for p in result.points] == list(known)
+    assert list(result.unpriced) == ["(16, 16, 16, 16)", "(32, 8)"]
+    assert result.unpriced["(32, 8)"].startswith("table 't' has no layer v1/conv/16x16x3/c32/")
+    few = {name: NETWORKS[name] for name in ("(8,)", "(8, 8)", "(32, 8)")}
+    with Journal.open(directory.journal) as journal:
+        before = journal.count_visits()
+    with pytest.raises(ValidationError, match=r"prices, found 2 of 3; \(32, 8\): table 't' has no"):
+        validate(agent, table, few, directory.journal, plan=PLAN)
+    with Journal.open(directory.journal) as journal:
+        assert journal.count_visits() == before
+
+
+def test_past_validations_are_read_from_the_journal(tmp_path: Path) -> None:
+    directory = TableDirectory(tmp_path / "t")
+    agent = additive_agent(tmp_path, scale=1.1, noise=0.02)
+    profile(agent, LAYERS, directory, networks=list(NETWORKS.values())[:2], plan=PLAN)
+    table = directory.load()
+    assert validations(directory.journal, table, plan=PLAN) == ()
+    first = validate(agent, table, NETWORKS, directory.journal, plan=PLAN)
+    for step in (9, 50):  # cut short in the first pass, and in the second
+        with pytest.raises(KeyboardInterrupt):
+            validate(
+                agent, table, NETWORKS, directory.journal, plan=PLAN, progress=interrupt_at(step)
+            )
+    some = {name: NETWORKS[name] for name in list(NETWORKS)[1:]}
+    last = validate(agent, table, some, directory.journal, plan=PLAN)
+    found = validations(directory.journal, table, plan=PLAN)
+    assert [past.validation.networks for past in found] == [5, 4]
+    for past, now in zip(found, (first, last), strict=True):
+        for p, q in zip(past.validation.points, now.points, strict=True):
+            assert replace(p, network="") == replace(q, network="")
+    assert found[0].started_unix_s < found[1].started_unix_s
+    assert found[0].validation.points[0].network == name_network(NETWORKS["(8,)"])
+
+
+def interrupt_at(step: int) -> Progress:
+    def progress(done: int, total: int, text: str) -> None:
+        if done >= step:
+            raise KeyboardInterrupt
+
+    return progress
+
+
+def test_drawn_networks_are_different_and_new() -> None:
+    space = make_space("accel-nasbench", resolution=32)
+    drawn = draw_networks(space, 30, seed=2)
+    assert len(set(drawn)) == 30
+    assert drawn == draw_networks(space, 30, seed=2)
+    used = MeasuredNetwork(format_network(drawn[0]), (), 1.0, None, 1, "ok", 1.0, "f" * 64)
+    table = LatencyTable.from_rows("t", CONDITION, [], provenance=PROVENANCE, networks=[used])
+    assert drawn[0] not in draw_networks(space, 30, seed=2, table=table)
+    assert draw_networks(space, 0, seed=2) == ()
+
+
+@pytest.mark.parametrize("with_intervals", [True, False])
+@pytest.mark.parametrize("ending", [".svg", ".PNG"])
+def test_a_plot_is_written(tmp_path: Path, ending: str, with_intervals: bool) -> None:
+    std_ms = 0.03 if with_intervals else None
+    result = compare([point(n, n * 1.01, n * 1.02, n, std_ms) for n in (1, 2, 4)])
+    file = tmp_path / f"plot{ending}"
+    write_plot(result, file, title="mnasnet@224")
+    data = file.read_bytes()
+    assert data.startswith(b"\x89PNG" if ending == ".PNG" else b"<?xml")
+    figure = plot_validation(result, title="mnasnet@224")
+    left, right = figure.axes
+    assert left.get_xlim() == left.get_ylim()
+    assert ("90 % intervals" in right.get_title()) is with_intervals
+    # every measurement is in view, and the intervals where there are any
+    bars = [part for part in right.containers if part.has_yerr]
+    assert bool(bars) is with_intervals
+    assert right.get_ylim()[0] < 0 < 2 < right.get_ylim()[1]
+
+
+def test_a_plot_that_cannot_be_written_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValidationError, match=r"end in \.png or \.svg, found .*plot\.pdf"):
+        require_plottable(tmp_path / "plot.pdf")
+    with pytest.raises(ValidationError, match="expected an existing folder"):
+        require_plottable(tmp_path / "none" / "plot.png")
+    result = compare([point(n, n, n, n) for n in (1, 2, 4)])
+    (tmp_path / "folder.png").mkdir()
+    with pytest.raises(ValidationError, match="cannot be written: Is a directory"):
+        write_plot(result, tmp_path / "folder.png", title="")
 
 
 @settings(deadline=None)
