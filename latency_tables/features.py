@@ -33,6 +33,8 @@ Ints = npt.NDArray[np.int64]
 
 TILES = (8, 16, 32, 64)
 """Channels that a runtime may compute together."""
+CACHES = (2**15, 2**17, 2**19)
+"""Numbers of weights around which they may no longer fit into a cache."""
 
 _WORD = 2.0  # kernel, stride or activation differs: as far as a size that differs e^2 times
 
@@ -66,13 +68,18 @@ class OperatorFeatures:
         return (area, math.log(self.input.channels), math.log(self.output.channels), *words)
 
     @property
-    def waste(self) -> tuple[float, ...]:
-        """Logarithm of channels rounded up to each of `TILES` / channels, of output and input.
+    def kinks(self) -> tuple[float, ...]:
+        """What a device adds to the cost that sizes suggest, as logarithms of possible factors.
 
-        24 channels cost as many as 32 where 16 are computed together: a third more than sizes say.
+        Channels of output and input rounded up to each of `TILES` / channels: 24 cost as many as
+        32 where 16 are computed together. And how far weights exceed each of `CACHES`.
         """
         sides = (self.output.channels, self.input.channels)
-        return tuple(math.log(_round_up(side, tile) / side) for side in sides for tile in TILES)
+        weights = self.madds / (self.output.height * self.output.width)
+        return (
+            *(math.log(_round_up(side, tile) / side) for side in sides for tile in TILES),
+            *(math.log1p(weights / cache) for cache in CACHES),
+        )
 
 
 @dataclass(frozen=True)
@@ -100,9 +107,9 @@ class Features:
         return np.array([operator.sizes for operator in self.operators])
 
     @property
-    def waste(self) -> Floats:
-        """`OperatorFeatures.waste` of each operator, shape ``(n_operators, 2 n_tiles)``."""
-        return np.array([operator.waste for operator in self.operators])
+    def kinks(self) -> Floats:
+        """`OperatorFeatures.kinks` of each operator, shape ``(n_operators, n_kinks)``."""
+        return np.array([operator.kinks for operator in self.operators])
 
     @property
     def work(self) -> Floats:

@@ -32,9 +32,10 @@ Ints = npt.NDArray[np.int64]
 _MS_OF_CALL, _MS_OF_VALUE, _MS_OF_MADD = 2e-3, 2.5e-7, 1e-7
 _COST_PRIOR = 0.1  # weight of these proportions, as a relative error of 1 / 0.1 of one layer
 # How far parts deviate before anything is known: kinds, sizes, tiles, the rest, priors; noise.
-_DEVIATIONS = (0.5, 0.3, 0.5, 0.1, 0.5, 0.02)
+_DEVIATIONS = (0.5, 0.3, 0.5, 0.1, 0.5, 0.03)
 _LENGTHS = (0.5, 1.0, 2.0)  # of the process over sizes, in logarithms of them
 _MOST_TUNED = 400  # layers by which deviations are set
+_FOLDS = 8
 _JITTER = 1e-6
 
 
@@ -75,25 +76,37 @@ def fit_layers(
         priors: latencies of all ``n`` layers under other conditions, shape ``(n,)`` each.
     """
     everything = np.arange(len(features.counts))
+    costs = operator_costs(features, rows, latency_ms)
+    middle = np.log(features.counts @ costs)
+    of_priors = np.zeros((len(everything), 1))
     if priors:
-        known = [np.log(prior) for prior in priors]
-        middle = np.mean(known, axis=0)
-        costs = operator_costs(features, everything, np.exp(middle))
-        unexplained = [
-            log - np.log(features.counts @ operator_costs(features, everything, np.exp(log)))
-            for log in known
-        ]
-        differences = [log - middle for log in known] if len(known) > 1 else []
-        of_priors = np.stack([*unexplained, *differences], axis=1)
-    else:
-        costs = operator_costs(features, rows, latency_ms)
-        middle = np.log(features.counts @ costs)
-        of_priors = np.zeros((len(everything), 1))
+        of_priors = np.hstack([_columns_of(features, prior, costs) for prior in priors])
     kernel = _Kernel.build(features, costs, of_priors)
     rest = np.log(latency_ms) - middle[rows]
     level = float(np.median(rest)) if len(rows) else 0.0
-    length, variances = _tune(kernel, rows, rest - level)
-    return _posterior(kernel, length, variances, rows, middle + level, rest - level)
+    rest -= level
+    length, variances = _tune(kernel, rows, rest, _LENGTHS)
+    mean, covariance = _conditioned(kernel, length, variances, rows, rest, everything)
+    return LayerModel(
+        rows, middle + level + mean, covariance, float(variances[-1]) + _JITTER,
+        *_held_out(kernel, length, rows, rest),
+    )  # fmt: skip
+
+
+def _columns_of(features: Features, prior: Floats, costs: Floats) -> Floats:
+    """Return in what a prior differs from work alone, shape ``(n, 2)``: by operator, and else."""
+    theirs = operator_costs(features, np.arange(len(prior)), prior)
+    shares = _shares(features, costs)
+    by_operator = shares @ np.log(theirs / costs)
+    unexplained = np.log(prior) - np.log(features.counts @ theirs)
+    return np.stack([by_operator - np.median(by_operator), unexplained], axis=1)
+
+
+def _shares(features: Features, costs: Floats) -> Floats:
+    """Return the share of each operator in each layer, shape ``(n, n_operators)``."""
+    spent = features.counts * costs
+    shares: Floats = spent / spent.sum(axis=1, keepdims=True)
+    return shares
 
 
 def operator_costs(features: Features, rows: Ints, latency_ms: Floats) -> Floats:
@@ -132,14 +145,12 @@ class _Kernel:
 
     @classmethod
     def build(cls, features: Features, costs: Floats, of_priors: Floats) -> _Kernel:
-        spent = features.counts * costs
-        shares = spent / spent.sum(axis=1, keepdims=True)
-        kinds = features.kinds
+        shares, kinds = _shares(features, costs), features.kinds
         of_kind = np.eye(kinds.max() + 1)[kinds]
         distances = _squared_distances(features.operator_sizes, features.operator_sizes)
         distances[kinds[:, None] != kinds[None, :]] = np.inf
-        tiles = (of_kind[:, :, None] * features.waste[:, None, :]).reshape(len(kinds), -1)
-        columns = (shares @ of_kind, shares @ tiles, of_priors)
+        kinks = (of_kind[:, :, None] * features.kinks[:, None, :]).reshape(len(kinds), -1)
+        columns = (shares @ of_kind, shares @ kinks, of_priors)
         return cls(shares, distances, features.sizes, columns)
 
     def parts(self, ours: Ints, theirs: Ints, length: float) -> list[Floats]:
@@ -147,8 +158,8 @@ class _Kernel:
         alike = np.exp(-self.operator_distances / (2 * length**2))
         sizes = self.shares[ours] @ alike @ self.shares[theirs].T
         whole = np.exp(-_squared_distances(self.layer_sizes[ours], self.layer_sizes[theirs]) / 2)
-        kinds, tiles, priors = (column[ours] @ column[theirs].T for column in self.columns)
-        return [kinds, sizes, tiles, whole, priors]
+        kinds, kinks, priors = (column[ours] @ column[theirs].T for column in self.columns)
+        return [kinds, sizes, kinks, whole, priors]
 
     def covariance(self, ours: Ints, theirs: Ints, length: float, variances: Floats) -> Floats:
         """Return the sum of the parts, and 1 for the level that all layers share."""
@@ -158,7 +169,9 @@ class _Kernel:
         return total
 
 
-def _tune(kernel: _Kernel, rows: Ints, rest: Floats) -> tuple[float, Floats]:
+def _tune(
+    kernel: _Kernel, rows: Ints, rest: Floats, lengths: Sequence[float]
+) -> tuple[float, Floats]:
     """Return the length and the variances, noise last, of the largest marginal likelihood."""
     from scipy.linalg import cho_solve, cholesky
     from scipy.optimize import minimize
@@ -183,7 +196,7 @@ def _tune(kernel: _Kernel, rows: Ints, rest: Floats) -> tuple[float, Floats]:
         return float(value), np.array(gradient) + far
 
     found = []
-    for length in _LENGTHS:
+    for length in lengths:
         parts = [*kernel.parts(rows, rows, length), identity]
         best = minimize(
             loss, usual, args=(parts,), jac=True, method="L-BFGS-B", options={"maxiter": 40},
@@ -194,20 +207,34 @@ def _tune(kernel: _Kernel, rows: Ints, rest: Floats) -> tuple[float, Floats]:
     return length, variances
 
 
-def _posterior(
-    kernel: _Kernel, length: float, variances: Floats, rows: Ints, prior: Floats, rest: Floats
-) -> LayerModel:
-    """Condition on the measured layers; those held out by Rasmussen and Williams, equation 5.12."""
-    everything, noise = np.arange(len(prior)), float(variances[-1]) + _JITTER
-    total = kernel.covariance(everything, everything, length, variances)
-    across = total[:, rows]
-    inverse = np.linalg.inv(across[rows] + noise * np.eye(len(rows)))
-    weights = inverse @ rest
-    total -= across @ inverse @ across.T
-    precision = np.diag(inverse)
-    return LayerModel(
-        rows, prior + across @ weights, total, noise, weights / precision, precision**-0.5
-    )
+def _held_out(kernel: _Kernel, length: float, rows: Ints, rest: Floats) -> tuple[Floats, Floats]:
+    """Return error and standard deviation of each layer as a model without its fold says it.
+
+    Layers that share the operator which takes longest are in one fold: all but one of them would
+    tell of the last, and nothing of a layer whose like was not measured.
+    """
+    likes = np.unique(kernel.shares[rows].argmax(axis=1), return_inverse=True)[1]
+    folds = np.random.default_rng(0).permutation(likes.max(initial=0) + 1)[likes] % _FOLDS
+    error, std = np.zeros(len(rows)), np.ones(len(rows))
+    for fold in np.unique(folds):
+        out, kept = folds == fold, folds != fold
+        _, variances = _tune(kernel, rows[kept], rest[kept], (length,))
+        mean, covariance = _conditioned(
+            kernel, length, variances, rows[kept], rest[kept], rows[out]
+        )
+        error[out] = rest[out] - mean
+        std[out] = np.sqrt(np.maximum(np.diag(covariance), 0.0) + variances[-1] + _JITTER)
+    return error, std
+
+
+def _conditioned(
+    kernel: _Kernel, length: float, variances: Floats, rows: Ints, rest: Floats, wanted: Ints
+) -> tuple[Floats, Floats]:
+    """Return mean and covariance of the wanted layers given those measured (ibid., 2.23, 2.24)."""
+    across = kernel.covariance(wanted, rows, length, variances)
+    own = kernel.covariance(rows, rows, length, variances)
+    solved = np.linalg.solve(own + (variances[-1] + _JITTER) * np.eye(len(rows)), across.T).T
+    return solved @ rest, kernel.covariance(wanted, wanted, length, variances) - solved @ across.T
 
 
 def _squared_distances(ours: Floats, theirs: Floats) -> Floats:
