@@ -58,7 +58,8 @@ class SimulatedAgent:
 
     ``noise`` is the mean excess of a visit over the floor, as a share of it. ``faults`` lists for
     a sha256 what its next requests do instead of succeeding; those not used up are in
-    `unused_faults`. With ``check_files=False`` the files need not exist.
+    `unused_faults`. With ``check_files=False`` the files need not exist. ``pace_ns`` is what the
+    core's fixed computation takes.
     """
 
     def __init__(
@@ -70,9 +71,10 @@ class SimulatedAgent:
         faults: Mapping[str, Sequence[Fault]] | None = None,
         check_files: bool = True,
         name: str = "simulated",
+        pace_ns: int = PACE_NS,
     ) -> None:
         self.latency_ns, self.noise, self.name = latency_ns, noise, name
-        self.check_files = check_files
+        self.check_files, self.pace_ns = check_files, pace_ns
         self.random = random.Random(seed)
         self.now_unix_s = START_UNIX_S
         self._faults = {sha256: deque(script) for sha256, script in (faults or {}).items()}
@@ -197,5 +199,5 @@ class _SimulatedChannel:
             "preemptions": 0,
             "load": 0.0,
             "steal": 0.0,
-            "pace_ns": PACE_NS,
+            "pace_ns": agent.pace_ns,
         }
