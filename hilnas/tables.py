@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from typing import Annotated, Literal
 
 import typer
@@ -19,11 +18,13 @@ from hilnas.console import (
     verb,
 )
 from hilnas.operators import show_by_operator
+from hilnas.showing import RowStatus, show_rows
 
 
 @table_app.command(
     "show",
     epilog="Examples:\n\n\b\n  hilnas table show accel-nasbench@224\n"
+    "  hilnas table show mnasnet@224 --layers 14x14 --status unstable --slowest 5\n"
     "  hilnas table show mnasnet@224-operators --by operator --network nasnet-a-mobile",
 )
 @verb
@@ -35,42 +36,25 @@ def table_show(
     network: Annotated[
         str | None, typer.Option(help="A published name, a block or cell string, RUN or RUN:TRIAL.")
     ] = None,
+    layers: Annotated[
+        str | None, typer.Option(metavar="TEXT", help="Only rows whose key holds this text.")
+    ] = None,
+    slowest: Annotated[
+        int | None, typer.Option(help="So many of the slowest rows; 10, or all with --json.", min=1)
+    ] = None,
+    status: Annotated[RowStatus | None, typer.Option(help="Only rows of this status.")] = None,
     as_json: Json = False,
 ) -> None:
-    """Show a table's condition, calibration and slowest layers, or where a network's time goes."""
+    """Show a table's condition, calibration, anchors and rows, or where a network's time goes."""
     found = table_store().load(table)
     if (by is None) != (network is None):
         raise typer.BadParameter("--by operator and --network NAME go together")
     if network is not None:
+        if layers or slowest or status:
+            raise typer.BadParameter("--layers, --slowest and --status are not for --by operator")
         show_by_operator(found, network, as_json=as_json)
         return
-    frame = found.to_pandas()
-    calibration = dataclasses.asdict(found.calibration) if found.calibration else None
-    values = {
-        "table": found.name, "layers": len(found),
-        "unstable": int((frame["status"] == "unstable").sum()), "invalid": dict(found.invalid),
-        "condition": found.condition.to_dict(), "calibration": calibration,
-        "provenance": dataclasses.asdict(found.provenance),
-    }  # fmt: skip
-    lines = [f"{found.name}: {len(found)} layers, {values['unstable']} unstable"]
-    lines += [f"  {key:<11}{value}" for key, value in found.condition.to_dict().items()]
-    if found.calibration:
-        lines.append(
-            f"  scale      {found.calibration.scale:.4f} from {found.calibration.networks} networks"
-        )
-    slowest = frame.nlargest(10, "hot_ms")
-    rows = [
-        [
-            r.layer,
-            f"{r.hot_ms:.4f}",
-            "none" if r.cold_ms != r.cold_ms else f"{r.cold_ms:.4f}",
-            str(r.visits),
-            r.status,
-        ]
-        for r in slowest.itertuples()
-    ]
-    lines += ["", columns(["slowest layers", "hot ms", "cold ms", "visits", "status"], rows)]
-    emit(values, "\n".join(lines), as_json=as_json)
+    show_rows(found, holding=layers, status=status, slowest=slowest, as_json=as_json)
 
 
 @table_app.command(
