@@ -1,14 +1,17 @@
 """Calibration choice: what predicts networks that it was not fitted to, a scale alone or more.
 
-    python -m benchmarks.calibration_choice ROOT        of the conditions in `benchmarks.recorded`
+    python -m benchmarks.calibration_choice --recorded ROOT     ROOT as in `benchmarks.recorded`
 
 Of each condition 39 networks are known: 9 of the table's own session and 30 of two later ones, of
 which the common factor to the first is taken out. Nine at random calibrate, the others are
-predicted; 300 times. ``scale_pct`` is their mean error by a scale alone, ``rule_pct`` by what `fit_calibration`
-makes of the nine, ``call_share_pct`` how often that is a scale and a call. ``residual_pct`` is the
-error of each of the 39 by a scale and a call from the other 38, ``working_set_pct`` that of an
-equation which is no sum over layers: the cold excess of layers, in so far as a network's weights
-and largest activation exceed a cache.
+predicted; 300 times.
+
+    scale_pct           mean error by a scale alone
+    rule_pct            mean error by what `fit_calibration` makes of the nine
+    call_share_pct      how often that is a scale and a call
+    residual_pct        error of each of the 39 by a scale, and what it fits, from the other 38
+    working_set_pct     the same of an equation that is no sum over layers: their cold excess, in so
+                        far as a network's weights and largest activation exceed a cache
 """
 
 from __future__ import annotations
@@ -129,13 +132,13 @@ def _working_set(network: Network) -> int:
 def main() -> None:
     """Print the figures, or with ``--json`` one JSON line."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("root", type=Path)
+    parser.add_argument("--recorded", type=Path, required=True, help="see benchmarks.recorded")
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
     figures: dict[str, float] = {}
-    names = [c.name for c in CONDITIONS if (options.root / c.name / "validation.json").exists()]
+    names = [c.name for c in CONDITIONS if (options.recorded / c.name / "validation.json").exists()]
     for name in names:
-        directory = TableDirectory(options.root / name)
+        directory = TableDirectory(options.recorded / name)
         table = rebuild(directory)
         networks = known_networks(directory, table)
         found = compare_rules(table, networks, np.random.default_rng(0))

@@ -31,7 +31,6 @@ from latency_tables.measuring import Progress, export_models, measure_into, sile
 from latency_tables.operator_pricing import predict_any
 from latency_tables.predictor import Prediction
 from latency_tables.table import LEVEL, LatencyTable
-from latency_tables.uncertainty import interval_ms
 from networks.block_strings import format_network
 from networks.names import NamedNetwork
 from networks.network import Network
@@ -48,7 +47,8 @@ CHANCE = 0.01
 class ValidatedNetwork:
     """One network: what the table says, what two passes measured, and its multiply-adds.
 
-    ``std_ms`` is the prediction's standard deviation, None where the table cannot tell.
+    ``interval_ms`` is where the table expects another session's value, 90 %; None where it cannot
+    tell.
     """
 
     network: str
@@ -56,7 +56,7 @@ class ValidatedNetwork:
     first_ms: float
     second_ms: float
     madds: int
-    std_ms: float | None = None
+    interval_ms: tuple[float, float] | None = None
 
     @property
     def measured_ms(self) -> float:
@@ -67,13 +67,6 @@ class ValidatedNetwork:
     def error_pct(self) -> float:
         """(predicted - measured) / measured, in percent."""
         return 100 * (self.predicted_ms / self.measured_ms - 1)
-
-    @property
-    def interval_ms(self) -> tuple[float, float] | None:
-        """Where the table expects another session's value, 90 %; None where it cannot tell."""
-        if self.std_ms is None:
-            return None
-        return interval_ms(self.predicted_ms, self.std_ms)
 
     @property
     def inside(self) -> float | None:
@@ -250,7 +243,7 @@ def validated(
 ) -> ValidatedNetwork:
     """Return a prediction beside what two passes measured."""
     return ValidatedNetwork(
-        name, prediction.latency_ms, first_ms, second_ms, madds, prediction.std_ms
+        name, prediction.latency_ms, first_ms, second_ms, madds, prediction.interval()
     )
 
 
