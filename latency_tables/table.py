@@ -18,29 +18,41 @@ History of the schema (``hilnas.table``, key ``schema``; the checksum's place ne
 
 from __future__ import annotations
 
-import hashlib
 import json
 import math
-import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Self, get_args
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from device_agents.measurement import Condition
+from latency_tables.checksum import NO_CHECKSUM, require_whole, seal
 from latency_tables.errors import (
     ConditionMismatch,
     InvalidRow,
-    TableDamaged,
     TableError,
     TableNewer,
+)
+from latency_tables.rows import (
+    LATENCIES,
+    LEAST_SHARE,
+    LEVEL,
+    Anchor,
+    Calibration,
+    CalibrationKind,
+    Floats,
+    MeasuredNetwork,
+    PackCheck,
+    Provenance,
+    Row,
+    Status,
+    Z,
 )
 from networks.operators import is_operator_key
 
@@ -67,197 +79,23 @@ SCHEMA = pa.schema(
         pa.field("journal_rows", pa.list_(pa.int64()), nullable=False),
     ]
 )
-_LATENCIES = ("hot_ms", "cold_ms", "low_ms", "high_ms", "p90_ms")
-Status = Literal["ok", "unstable", "predicted"]
-CalibrationKind = Literal["scale", "scale-and-call"]
-LEAST_SHARE = 0.1  # of a row, whatever the call of the runtime takes
-LEVEL = 0.90
-"""Probability that another session's value lies in a row's interval."""
-_Z = 1.6448536269514722  # half of an interval of that level, in standard deviations
-Floats = npt.NDArray[np.float64]
-_CHECKSUM = re.compile(rb"sha256-of-this-file:([0-9a-f]{64})")
-_NO_CHECKSUM = b"sha256-of-this-file:" + b"0" * 64
 
-
-@dataclass(frozen=True, slots=True)
-class Row:
-    """One layer's latency: floor of hot invocations, median of cold ones if the method has any.
-
-    status          ``ok``; ``unstable`` where the smallest visit minima did not come to agree;
-                    ``predicted`` where nothing was measured and a model says it, with an interval
-    reason          why it is not ``ok``, in words
-    spread          how far the smallest minima lie apart, relative
-    low_ms, high_ms where an independent session's value would lie, 90 %; None where unknown
-    p90_ms          90th percentile of the hot samples
-    measured_unix_s start of the last visit
-    serial          the specimen it was measured on, where that has one
-    journal_rows    ids of its visits in the journal
-    """
-
-    layer: str
-    hot_ms: float
-    cold_ms: float | None
-    visits: int
-    status: Status
-    spread: float
-    measured_unix_s: float
-    sha256: str
-    low_ms: float | None = None
-    high_ms: float | None = None
-    p90_ms: float | None = None
-    samples: int = 0
-    reason: str = ""
-    serial: str | None = None
-    journal_rows: tuple[int, ...] = ()
-
-    def __post_init__(self) -> None:
-        for name in _LATENCIES:
-            value = getattr(self, name)
-            if value is not None and not (math.isfinite(value) and value > 0):
-                raise InvalidRow(f"{self.layer}: {name} is finite and over 0, found {value}")
-        if self.status not in get_args(Status):
-            raise InvalidRow(
-                f"{self.layer}: status is one of {', '.join(get_args(Status))},"
-                f" found {self.status!r}"
-            )
-        least = 0 if self.status == "predicted" else 1
-        if self.visits < least or not (math.isfinite(self.spread) and self.spread >= 0):
-            raise InvalidRow(f"{self.layer}: visits start at 1 and spread at 0, found {self}")
-        if (self.low_ms is None) != (self.high_ms is None):
-            raise InvalidRow(f"{self.layer}: an interval has two ends, found {self}")
-        if self.low_ms is not None and not self.low_ms <= self.hot_ms <= (self.high_ms or 0.0):
-            raise InvalidRow(f"{self.layer}: hot_ms lies in its interval, found {self}")
-        if self.status == "predicted" and self.low_ms is None:
-            raise InvalidRow(f"{self.layer}: a predicted row has an interval, found none")
-
-    @property
-    def relative_std(self) -> float | None:
-        """Standard deviation of another session's value, relative; None where unknown."""
-        if self.low_ms is None or self.high_ms is None:
-            return None
-        return math.log(self.high_ms / self.low_ms) / (2 * _Z)
-
-
-@dataclass(frozen=True, slots=True)
-class Anchor:
-    """A fixed model that tells drift: measured first in every refresh, against ``latency_ms``.
-
-    ``kind`` is a layer's kind or ``network``; ``label`` a layer key or a network's text; ``band``
-    the relative difference of one session's value that still is no drift.
-    """
-
-    kind: str
-    label: str
-    sha256: str
-    latency_ms: float
-    band: float
-
-
-@dataclass(frozen=True, slots=True)
-class MeasuredNetwork:
-    """A whole network measured end to end: its layers' keys in order, and its latency.
-
-    ``low_ms`` and ``high_ms`` as in a `Row`.
-    """
-
-    label: str
-    layers: tuple[str, ...]
-    latency_ms: float
-    cold_ms: float | None
-    visits: int
-    status: Status
-    measured_unix_s: float
-    sha256: str
-    low_ms: float | None = None
-    high_ms: float | None = None
-
-    def __post_init__(self) -> None:
-        if not (math.isfinite(self.latency_ms) and self.latency_ms > 0):
-            raise InvalidRow(
-                f"{self.label}: latency_ms is finite and over 0, found {self.latency_ms}"
-            )
-
-
-@dataclass(frozen=True, slots=True)
-class Calibration:
-    """``latency = scale x sum of (row - call)``, from ``networks`` networks.
-
-    residual    relative standard deviation of networks around it; None from one network
-    scale_std   relative standard error of the scale itself, in another session; None where unknown
-    kind        ``scale``: there is no call; ``scale-and-call``, which only cross-validation may
-                choose: ``coefficients`` holds one, in milliseconds
-    """
-
-    scale: float
-    residual: float | None
-    networks: int
-    scale_std: float | None = None
-    kind: CalibrationKind = "scale"
-    coefficients: tuple[float, ...] = ()
-
-    def __post_init__(self) -> None:
-        if not (math.isfinite(self.scale) and self.scale > 0 and self.networks > 0):
-            raise InvalidRow(f"a calibration's scale is finite and over 0, found {self}")
-        wanted = 0 if self.kind == "scale" else 1
-        known = self.kind in get_args(CalibrationKind) and len(self.coefficients) == wanted
-        if not (known and all(math.isfinite(c) and c >= 0 for c in self.coefficients)):
-            raise InvalidRow(f"a calibration is of a known kind with its numbers, found {self}")
-
-    @property
-    def is_additive(self) -> bool:
-        """Whether a network's latency is a sum over its layers, as exact answers need it."""
-        return self.kind in ("scale", "scale-and-call")
-
-    def shares_ms(self, rows_ms: Floats) -> Floats:
-        """Return what rows contribute to a network's latency, of any shape, NaN where they are.
-
-        No share is less than a tenth of its row times the scale.
-        """
-        call_ms = sum(self.coefficients)
-        shares: Floats = self.scale * np.maximum(rows_ms - call_ms, LEAST_SHARE * rows_ms)
-        return shares
-
-
-@dataclass(frozen=True, slots=True)
-class PackCheck:
-    """How rows of packs compare with the same layers, and whole networks, timed by themselves.
-
-    ``scale`` is the one factor of all rows, the median of clean / packed over ``layers`` layers,
-    of which ``wanted`` should have been timed clean; ``layer_error`` is the median |error| after
-    it, ``network_error`` that of ``networks`` networks after the calibration, None without any.
-    ``discarded`` packs had rows that were not beyond doubt.
-    """
-
-    scale: float
-    layers: int
-    wanted: int
-    layer_error: float
-    networks: int
-    network_error: float | None
-    tolerance: float
-    discarded: int
-
-    @property
-    def holds(self) -> bool:
-        """Whether enough was timed clean and both medians are within the tolerance."""
-        errors = (self.layer_error, self.network_error)
-        return self.layers >= self.wanted and all(
-            error is not None and error <= self.tolerance for error in errors
-        )
-
-
-@dataclass(frozen=True, slots=True)
-class Provenance:
-    """Where the rows come from: device address, program, journal, its sessions, the specimen.
-
-    ``serial`` is None where the device has none, or several specimens share the table.
-    """
-
-    address: str
-    tool_version: str
-    journal: str
-    sessions: tuple[int, ...]
-    serial: str | None = None
+__all__ = [
+    "LEAST_SHARE",
+    "LEVEL",
+    "SCHEMA",
+    "SCHEMA_VERSION",
+    "Anchor",
+    "Calibration",
+    "CalibrationKind",
+    "Floats",
+    "LatencyTable",
+    "MeasuredNetwork",
+    "PackCheck",
+    "Provenance",
+    "Row",
+    "Status",
+]
 
 
 @dataclass(frozen=True)
@@ -280,13 +118,10 @@ class LatencyTable:
     def __post_init__(self) -> None:
         if not self.rows.schema.equals(SCHEMA):
             raise InvalidRow(f"expected the columns {SCHEMA.names}, found {self.rows.schema.names}")
-        for column in _LATENCIES:
-            known = self.rows.filter(self.rows[column].is_valid())
-            values = known[column].to_numpy()
-            bad = np.flatnonzero(~(np.isfinite(values) & (values > 0)))
-            if bad.size:
-                layer = known["layer"][int(bad[0])].as_py()
-                raise InvalidRow(f"{layer}: {column} is finite and over 0, found {values[bad[0]]}")
+        for column in LATENCIES:
+            values = self.rows[column].drop_null().to_numpy()
+            if not (np.isfinite(values) & (values > 0)).all():
+                raise self._invalid(column)
         layers = self.rows["layer"].combine_chunks()
         if len(layers) and len({is_operator_key(layers[i].as_py()) for i in (0, -1)}) > 1:
             raise InvalidRow(f"table {self.name!r}: rows are of layers or of operators, found both")
@@ -348,7 +183,7 @@ class LatencyTable:
     def relative_std(self, layers: Sequence[str]) -> Floats:
         """Return that of each layer key's row, shape ``(n,)``, NaN where there is none."""
         low, high = (self.rows[name].to_numpy() for name in ("low_ms", "high_ms"))
-        return self._values(np.log(high / low) / (2 * _Z), layers)
+        return self._values(np.log(high / low) / (2 * Z), layers)
 
     def extend(self, other: LatencyTable) -> LatencyTable:
         """Return this table with the other's rows; of two rows of one layer the later stays.
@@ -403,7 +238,7 @@ class LatencyTable:
         """Return the file; `from_bytes` is the inverse."""
         metadata = {
             b"hilnas.table": json.dumps(self.describe(), sort_keys=True).encode(),
-            b"hilnas.checksum": _NO_CHECKSUM,
+            b"hilnas.checksum": NO_CHECKSUM,
         }
         sink = pa.BufferOutputStream()
         # store_schema=False: Arrow's own copy of the schema would only repeat SCHEMA
@@ -411,7 +246,7 @@ class LatencyTable:
             writer.write_table(self.rows)
             writer.add_key_value_metadata(metadata)
         data: bytes = sink.getvalue().to_pybytes()
-        return data.replace(_NO_CHECKSUM, b"sha256-of-this-file:" + _digest(data))
+        return seal(data)
 
     @classmethod
     def from_bytes(cls, data: bytes, path: Path) -> Self:
@@ -421,7 +256,7 @@ class LatencyTable:
             TableDamaged: not a whole table as it was written.
             TableNewer: written by a newer version of this program.
         """
-        _check_bytes(data, path)
+        require_whole(data, path)
         file = pq.ParquetFile(pa.BufferReader(data))
         about = json.loads(file.metadata.metadata[b"hilnas.table"])
         return cls.from_description(about, file.read, path)
@@ -470,6 +305,16 @@ class LatencyTable:
             raise TableError(f"{path}: expected a latency table, found {error.strerror}") from error
         return cls.from_bytes(data, Path(path))
 
+    def _invalid(self, column: str) -> InvalidRow:
+        """Return the error of the first row of which this latency cannot be."""
+        found = zip(self.rows["layer"].to_pylist(), self.rows[column].to_pylist(), strict=True)
+        layer, value = next(
+            (layer, value)
+            for layer, value in found
+            if value is not None and not (math.isfinite(value) and value > 0)
+        )
+        return InvalidRow(f"{layer}: {column} is finite and over 0, found {value}")
+
     def _values(self, column: Floats, layers: Sequence[str]) -> Floats:
         places = self._places
         found = [places.get(layer, -1) for layer in layers]
@@ -492,26 +337,3 @@ def _with_all_columns(rows: pa.Table) -> pa.Table:
 
 def _parse_calibration(values: Mapping[str, Any]) -> Calibration:
     return Calibration(**{**values, "coefficients": tuple(values.get("coefficients", ()))})
-
-
-def _check_bytes(data: bytes, path: Path) -> None:
-    if data[:4] != b"PAR1":
-        raise TableDamaged(f"{path}: expected a latency table, found no Parquet file")
-    if data[-4:] != b"PAR1":
-        raise TableDamaged(f"{path}: expected a whole file, found one cut short; restore a copy")
-    checksums = _CHECKSUM.findall(data)
-    if len(checksums) != 1:
-        raise TableDamaged(
-            f"{path}: expected a table's checksum, found {len(checksums)};"
-            " it is no latency table, or was written by another program"
-        )
-    found = _digest(data)
-    if found != checksums[0]:
-        raise TableDamaged(
-            f"{path}: expected sha256 {checksums[0][:12].decode()}..., found"
-            f" {found[:12].decode()}...: changed after it was written; restore a copy"
-        )
-
-
-def _digest(data: bytes) -> bytes:
-    return hashlib.sha256(_CHECKSUM.sub(_NO_CHECKSUM, data)).hexdigest().encode()
