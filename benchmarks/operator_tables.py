@@ -78,7 +78,8 @@ def random_cell_networks(n: int, seed: int, *, resolution: int) -> dict[str, Cel
 
 def errors_pct(predicted: Sequence[float] | Floats, measured: Sequence[float] | Floats) -> Floats:
     """Return (predicted - measured) / measured of each, in percent."""
-    return 100 * (np.asarray(predicted) / np.asarray(measured) - 1)
+    errors: Floats = 100 * (np.asarray(predicted) / np.asarray(measured) - 1)
+    return errors
 
 
 def describe(name: str, errors: Floats) -> dict[str, float]:

@@ -38,6 +38,7 @@ from hilnas.console import (
     table_store,
     verb,
 )
+from hilnas.transferring import Priors, transfer
 
 if TYPE_CHECKING:
     from latency_tables.plan_time import Forecast
@@ -85,6 +86,7 @@ def profile(
             help="Spread a layer's resident visits over this; 1m or more on a shared machine.",
         ),
     ] = None,
+    prior: Priors = None,
     cores: Cores = None,
     threads: Threads = 1,
     delegate: Delegate = "xnnpack",
@@ -100,12 +102,16 @@ def profile(
 
     Says first how long it will take. Run it again to go on after an interruption: what was
     measured is never measured twice. Several devices share the work where their anchors agree.
+
+    With tables of other devices or conditions as priors, the most informative layers are measured
+    for the budget, and the others predicted, flagged, each with the interval that it lies in.
     """
     from latency_tables.calibration import choose_networks
     from latency_tables.fleet_profile import profile_fleet
-    from latency_tables.granularity import units_to_price
+    from latency_tables.granularity import only_layers, units_to_price
     from latency_tables.profile import Request
     from latency_tables.profile import profile as profile_layers
+    from latency_tables.selection import layer_uses
     from networks.names import find_chain, find_network
     from networks.spaces import make_space
 
@@ -136,6 +142,10 @@ def profile(
             tool_version=version("hilnas"),
             announce=announce,
         )
+        if prior:
+            uses = layer_uses(chosen)
+            wanted = only_layers(layers, "--prior")
+            return transfer(agents, wanted, name, prior, request, uses, update, as_json=as_json)
         drained: Mapping[str, str] = {}
         if len(agents) == 1:
             results = [

@@ -87,17 +87,17 @@ def granularity_of_units(units: Sequence[Unit]) -> Granularity:
     return granularity_of_keys([unit.key for unit in units[:1]])
 
 
-def require_packable(units: Sequence[Unit]) -> tuple[Layer, ...]:
-    """Return units that are to share packs, which are layers.
+def only_layers(units: Sequence[Unit], option: str) -> tuple[Layer, ...]:
+    """Return these units, which an option of profiling wants to be layers.
 
     Raises:
-        WrongGranularity: there are single operators among them, which may have several inputs.
+        WrongGranularity: there are single operators among them.
     """
     layers = tuple(unit for unit in units if not isinstance(unit, SingleOperator))
     if len(layers) < len(units):
         raise WrongGranularity(
-            "expected layers to pack, found single operators, which are timed one by one:"
-            " use --method process, or leave out --granularity operator"
+            f"{option}: expected layers, found single operators, which are timed one by one: leave"
+            f" out {option} or --granularity operator"
         )
     return layers
 

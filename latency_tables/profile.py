@@ -32,8 +32,8 @@ from latency_tables.fleet import Fleet, Outcomes
 from latency_tables.floors import is_enough, plan_of
 from latency_tables.granularity import (
     granularity_of_units,
+    only_layers,
     require_one_granularity,
-    require_packable,
 )
 from latency_tables.guards import require_known, require_same
 from latency_tables.journal import Journal, JournalWriter, Model
@@ -214,8 +214,8 @@ def _export(
 ) -> list[tuple[Model, ModelFile]]:
     if isinstance(plan, PackedPlan):
         return export_packed(
-            require_packable(layers), wanted.networks, work, plan, seed=wanted.seed,
-            exporter=exporter, progress=report,
+            only_layers(layers, "--method packed"), wanted.networks, work, plan,
+            seed=wanted.seed, exporter=exporter, progress=report,
         )  # fmt: skip
     granularity = granularity_of_units(layers)
     return export_models(layers, wanted.networks, work, wanted.seed, exporter, report, granularity)

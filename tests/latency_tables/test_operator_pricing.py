@@ -17,7 +17,7 @@ from latency_tables.errors import InvalidRow, MissingLayers, Uncalibrated, Wrong
 from latency_tables.granularity import (
     BASELINE,
     granularity_of,
-    require_packable,
+    only_layers,
     units_of,
     units_to_price,
 )
@@ -41,7 +41,13 @@ from networks.graph import Shape
 from networks.layers import Bottleneck, Classifier, Conv, Layer, SqueezeExcite, lower_layer
 from networks.names import NamedNetwork, name_network
 from networks.network import Network
-from networks.operators import SingleOperator, Unit, operators_of, operators_of_graph
+from networks.operators import (
+    SingleOperator,
+    Unit,
+    lower_unit,
+    operators_of,
+    operators_of_graph,
+)
 from networks.spaces import make_space
 from tests.latency_tables.conftest import CONDITION, PROVENANCE, make_row
 
@@ -78,9 +84,7 @@ def latency_ns(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], floa
     known = {}
     layers: list[Unit] = [*UNITS, *LAYERS]
     for unit, model in export_layers(layers, work):
-        alone = isinstance(unit, SingleOperator)
-        parts = (unit,) if alone else operators_of_graph(lower_layer(unit))
-        known[model.sha256] = CALL_NS + cost_ns(parts)
+        known[model.sha256] = CALL_NS + cost_ns(operators_of_graph(lower_unit(unit)))
     for network in NETWORKS:
         sha256 = export_network(network, work / "network.tflite").sha256
         known[sha256] = CALL_NS + SCALE * cost_ns(operators_of(network))
@@ -119,7 +123,9 @@ def test_the_call_is_paid_once_and_the_scale_is_found(table: LatencyTable) -> No
         prediction = predict_any(table, network)
         assert prediction.latency_ms == pytest.approx(truth_ms, rel=1e-3)
         assert prediction.std_ms is not None
-        assert prediction.layers[0] == (CALL, pytest.approx(CALL_NS / 1e6, rel=1e-3))
+        name, call_ms = prediction.layers[0]
+        assert name == CALL
+        assert call_ms == pytest.approx(CALL_NS / 1e6, rel=1e-3)
         assert math.fsum(ms for _, ms in prediction.layers) == pytest.approx(prediction.latency_ms)
 
 
@@ -193,9 +199,9 @@ def test_rows_of_both_never_share_a_table() -> None:
 
 
 def test_operators_are_not_packed() -> None:
-    assert require_packable(LAYERS) == tuple(LAYERS)
-    with pytest.raises(WrongGranularity, match="expected layers to pack, found single operators"):
-        require_packable(UNITS)
+    assert only_layers(LAYERS, "--method packed") == tuple(LAYERS)
+    with pytest.raises(WrongGranularity, match="--method packed: expected layers, found single op"):
+        only_layers(UNITS, "--method packed")
 
 
 def test_without_its_baseline_a_table_by_operators_has_no_scale(
