@@ -83,7 +83,7 @@ def is_enough(
         return False
     paces = sorted(pace_ns for _, pace_ns in samples)
     shares = steady_shares(samples, paces[int(PACE_QUANTILE * len(paces))], plan["agree"])
-    return spread_of(shares, plan["agree"]) <= plan["tolerance"]
+    return bool(spread_of(shares, plan["agree"]) <= plan["tolerance"])
 
 
 class Batch:

@@ -159,7 +159,7 @@ class Journal:
         )
         by_model: dict[str, list[Entry]] = {}
         for row in rows:
-            by_model.setdefault(row[0], []).append(Entry(*row[-2:], _parse_visit(row)))
+            by_model.setdefault(row[0], []).append(Entry(row[-2], row[-1], _parse_visit(row)))
         return by_model
 
     def visits_of(self, session: int) -> dict[str, list[Outcome]]:
