@@ -100,20 +100,21 @@ def test_gradients_are_right(batch: tuple[int, ...]) -> None:
     assert torch.autograd.gradcheck(lambda *choices: latency.expected(choices), inputs)
 
 
-def test_descending_the_reward_finds_the_fastest_network() -> None:
+def test_following_the_gradient_of_a_reward_beats_a_thousand_random_networks() -> None:
     """Logits of every decision follow the gradient of the reward of the expected latency."""
     predictor = PREDICTORS[1]
     space, latency = predictor.space, ExpectedLatency(predictor)
     reward = Reward("hard", predictor.fastest_ms / 2, alpha=0.0, beta=-1.0)
     logits = [torch.zeros(len(d.options)).double().requires_grad_() for d in space.decisions]
     optimizer = torch.optim.Adam(logits, lr=0.3)
-    for _ in range(150):
+    for _ in range(60):
         optimizer.zero_grad()
         expected = latency.expected([row.softmax(-1) for row in logits])
         (-reward(torch.ones_like(expected), expected)).backward()  # type: ignore[no-untyped-call]
         optimizer.step()
     chosen = np.array([[int(row.argmax()) for row in logits]])
-    assert predictor.predict(chosen)[0] <= 1.05 * predictor.fastest_ms
+    random = predictor.predict(space.sample(1000, np.random.default_rng(1)))
+    assert predictor.predict(chosen)[0] < random.min()
 
 
 def test_a_reward_of_tensors_is_the_reward_of_arrays() -> None:

@@ -14,6 +14,7 @@ from search.assembly import assemble, find_trial, go_on, start, summarize_run
 from search.config import RunConfig
 from search.demo import choose_finalists
 from search.errors import EvaluatorError, RunError
+from search.ranking import run_ranking_noise
 from search.report import Code, Section, Table, format_report, write_report
 from search.rewards import make_reward
 from search.run import SearchResult
@@ -89,6 +90,39 @@ def test_a_trial_is_found_by_its_run_with_its_origin(config: RunConfig, tmp_path
     assert origin["genotype"] == ",".join(map(str, found.trials[3].genotype))
     with pytest.raises(RunError, match="expected a trial of 0 to 39, found 40"):
         find_trial(tmp_path / "run", 40)
+
+
+def test_a_run_may_go_by_a_quantile_of_each_latency(config: RunConfig, tmp_path: Path) -> None:
+    careful = replace(config, settings={**config.settings, "latency_quantile": 0.95})
+    found = start(careful, tmp_path / "run")
+    assert go_on(tmp_path / "run").trials == found.trials
+    with assemble(config) as parts:
+        genotypes = np.array([trial.canonical for trial in found.trials])
+        expected = parts.latency.quantile_ms(genotypes, 0.95)
+        assert np.all(expected > parts.predict(genotypes))
+    latency_ms = [trial.latency_ms for trial in found.trials if isinstance(trial, Trial)]
+    np.testing.assert_allclose(latency_ms, expected)
+
+
+@pytest.mark.parametrize("quantile", [0.4, 1.0, -1.0, "0.9", float("nan"), True])
+def test_a_quantile_that_cannot_be_is_refused(config: RunConfig, quantile: float) -> None:
+    wrong = replace(config, settings={**config.settings, "latency_quantile": quantile})
+    with pytest.raises(RunError, match="latency_quantile is a number"), assemble(wrong):
+        pass
+
+
+def test_how_much_of_a_run_s_ranking_is_noise(config: RunConfig, tmp_path: Path) -> None:
+    found = start(config, tmp_path / "run")
+    with assemble(config) as parts:
+        noise = run_ranking_noise(found, parts.latency)
+        best_two = run_ranking_noise(found, parts.latency, most=2)
+        one = run_ranking_noise(replace(found, trials=found.trials[:1]), parts.latency)
+    assert noise is not None
+    assert noise.networks == found.distinct
+    assert 0 < noise.inside < 1
+    assert best_two is not None
+    assert best_two.lead == noise.lead
+    assert one is None
 
 
 def test_none_that_meets_the_target_is_said_plainly(config: RunConfig, tmp_path: Path) -> None:
