@@ -8,10 +8,13 @@ from contextlib import closing
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from device_agents.measurement import FailedVisit
-from latency_tables.errors import JournalError, JournalLocked
+from latency_tables.errors import JournalError, JournalLocked, TableDamaged
 from latency_tables.journal import Journal, JournalWriter
 from latency_tables.journal_schema import SCHEMA_VERSION
 from latency_tables.publishing import build_table
@@ -133,3 +136,27 @@ def test_a_table_of_schema_2_loads_and_says_nothing_of_what_it_did_not_hold() ->
     assert table.anchors == ()
     assert table.provenance.serial == "SERIAL"
     assert LatencyTable.from_bytes(table.to_bytes(), DATA) == table
+
+
+@pytest.mark.parametrize("name", ["table-schema-1.parquet", "table-schema-2.parquet"])
+@settings(deadline=None, max_examples=60)
+@given(data=st.data())
+def test_an_old_table_that_was_changed_or_cut_gives_no_number(
+    name: str, data: st.DataObject
+) -> None:
+    whole = (DATA / name).read_bytes()
+    place = data.draw(st.integers(0, len(whole) - 1))
+    bit = data.draw(st.integers(0, 7))
+    flipped = bytearray(whole)
+    flipped[place] ^= 1 << bit
+    for damaged in (bytes(flipped), whole[:place], whole[:place] + whole[place + 1 :]):
+        with pytest.raises(TableDamaged, match=r"^old\.parquet: expected"):
+            LatencyTable.from_bytes(damaged, Path("old.parquet"))
+    assert len(LatencyTable.from_bytes(whole, Path("old.parquet"))) > 1
+
+
+def test_old_tables_are_plain_parquet() -> None:
+    for name in ("table-schema-1.parquet", "table-schema-2.parquet"):
+        file = DATA / name
+        frame = pd.read_parquet(file)
+        assert frame["hot_ms"].tolist() == LatencyTable.load(file).rows["hot_ms"].to_pylist()

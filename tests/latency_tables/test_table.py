@@ -121,7 +121,7 @@ def test_pandas_reads_it_alone(tmp_path: Path, table: LatencyTable) -> None:
 
 
 @pytest.mark.parametrize("value", [0.0, -1.0, float("nan"), float("inf")])
-@pytest.mark.parametrize("column", ["hot_ms", "cold_ms"])
+@pytest.mark.parametrize("column", ["hot_ms", "cold_ms", "low_ms", "high_ms", "p90_ms"])
 def test_no_latency_is_not_positive(table: LatencyTable, column: str, value: float) -> None:
     with pytest.raises(InvalidRow, match="finite and over 0"):
         Row(**{**asdict(make_row("a")), column: value})
