@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING
 from benchmarks.claim import print_claim
 
 if TYPE_CHECKING:
-    from latency_tables.predictor import Precision, Predictor
+    from latency_tables.predictor import Latencies, Precision, Predictor
     from networks.spaces.space import Genotypes
 
 TARGET = 40e6
@@ -70,9 +70,11 @@ def measure_speed(repeats: int) -> dict[str, float]:
         reward = Reward("absolute", float(np.median(predictor.predict(few))), -0.07, -0.07)
         for batch, times in BATCHES.items():
             genotypes = np.tile(few, (times, 1))
-            quality = rng.uniform(0.5, 0.8, len(genotypes)).astype(precision)
+            quality: Latencies = rng.uniform(0.5, 0.8, len(genotypes)).astype(precision)
 
-            def rewards(genotypes: Genotypes = genotypes, quality: object = quality) -> object:
+            def rewards(
+                genotypes: Genotypes = genotypes, quality: Latencies = quality
+            ) -> Latencies:
                 return reward(quality, predictor.predict(genotypes))  # noqa: B023
 
             best, median = _per_second(rewards, len(genotypes), repeats // times)

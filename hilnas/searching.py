@@ -88,8 +88,13 @@ def search(
             batch=batch,
             seed=seed,
             preset=preset,
-            settings={"resolution": resolution, "width": width, "data": data, "workers": workers}
-            | ({} if latency_quantile is None else {"latency_quantile": latency_quantile}),
+            settings={
+                "resolution": resolution,
+                "width": width,
+                "data": data,
+                "workers": workers,
+                **({} if latency_quantile is None else {"latency_quantile": latency_quantile}),
+            },
         )
     with progress_bar() as update:
 

@@ -14,20 +14,22 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from latency_tables.predictor import Predictor, compile_predictor
+from latency_tables.predictor import Latencies, Predictor, compile_predictor
 from latency_tables.table import LatencyTable
 from networks.block_strings import format_network
 from networks.network import Network
 from networks.spaces import make_space
 from networks.spaces.chain import ChainSpace
+from networks.spaces.space import Genotypes
 from search.config import RunConfig, Scalar
 from search.errors import EvaluatorError, RunError
 from search.evaluators.evaluator import Evaluator
-from search.run import Latency, Progress, SearchResult, load, resume, run_search
+from search.run import Progress, SearchResult, load, resume, run_search
 from search.run_directory import RunDirectory
 from search.searcher import Searcher
 from search.searchers import make_searcher
 
+LatencyFunction = Callable[[Genotypes], Latencies]
 TASK_RESOLUTION = 32
 
 
@@ -40,7 +42,7 @@ class Parts:
 
     space: ChainSpace
     latency: Predictor
-    predict: Latency
+    predict: LatencyFunction
     evaluator: Evaluator
     searcher: Searcher
 
@@ -146,7 +148,7 @@ def assemble(config: RunConfig) -> Iterator[Parts]:
         yield Parts(space, latency, predict, evaluator, searcher)
 
 
-def _latency_of(predictor: Predictor, settings: Mapping[str, Scalar]) -> Latency:
+def _latency_of(predictor: Predictor, settings: Mapping[str, Scalar]) -> LatencyFunction:
     """Return the predictor's mean, or the quantile that the settings ask for."""
     quantile = settings.get("latency_quantile")
     if quantile is None:

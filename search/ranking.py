@@ -21,6 +21,7 @@ import numpy.typing as npt
 from latency_tables.predictor import Predictor
 from latency_tables.table import LEVEL
 from search.errors import RewardError
+from search.objective import Penalty
 from search.rewards import Reward
 from search.run import SearchResult
 from search.trials import Trial
@@ -58,7 +59,7 @@ class RankingNoise:
 
 
 def ranking_noise(
-    reward: Reward,
+    reward: Reward | Penalty,
     quality: Floats,
     latency_ms: Floats,
     errors_ms: Floats,
@@ -110,24 +111,29 @@ def ranking_noise(
 def run_ranking_noise(
     result: SearchResult, predictor: Predictor, *, most: int = MOST_NETWORKS
 ) -> RankingNoise | None:
-    """Return that of a run's best networks by reward, or None if fewer than 2 were evaluated.
+    """Return that of a run's best networks by reward, or None where there is nothing to tell.
+
+    That is where fewer than 2 were evaluated, or where the reward is of another cost than latency.
 
     Raises:
         UncertaintyUnknown: the predictor's table cannot tell.
     """
     trials = [t for t in result.trials if isinstance(t, Trial) and not t.is_repeat]
     trials = sorted(trials, key=lambda trial: -trial.reward)[:most]
-    if len(trials) < 2:
+    reward = result.config.reward
+    if len(trials) < 2 or (isinstance(reward, Penalty) and reward.cost != "latency_ms"):
         return None
     covariance = predictor.covariance_ms2(np.array([t.canonical for t in trials], np.int8))
     quality, latency_ms = (
         np.array([getattr(trial, name) for trial in trials], np.float64)
         for name in ("quality", "latency_ms")
     )
-    return ranking_noise(result.config.reward, quality, latency_ms, covariance)
+    return ranking_noise(reward, quality, latency_ms, covariance)
 
 
-def _slopes(reward: Reward, quality: Floats, latency_ms: Floats, std_ms: Floats) -> Floats:
+def _slopes(
+    reward: Reward | Penalty, quality: Floats, latency_ms: Floats, std_ms: Floats
+) -> Floats:
     """Return how a reward moves with latency, one standard deviation to the side it moves more."""
     step = np.clip(std_ms, 1e-6 * latency_ms, latency_ms / 2)
     value = reward(quality, latency_ms)
