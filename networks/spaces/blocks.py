@@ -49,6 +49,24 @@ class Block:
     option: Callable[[tuple[int, ...]], BlockOption]
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Link:
+    """What sums over all networks of a space need of a block.
+
+    The networks are the chains of canonical choices in which no two neighbours are merged.
+
+    state_out   (n_choices,)            state that the choice hands to the next block
+    canonical   (n_states, n_choices)   whether no lower choice gives the same layers
+    merged      (n_choices, n_next)     whether this choice and that one of the next block decode
+                                        as another pair does, which counts instead; of the last
+                                        block ``n_next`` is 0
+    """
+
+    state_out: Ints
+    canonical: npt.NDArray[np.bool_]
+    merged: npt.NDArray[np.bool_]
+
+
 class BlockTables:
     """One block, enumerated; every array's last axis is the choice.
 

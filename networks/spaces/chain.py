@@ -296,10 +296,13 @@ class ChainSpace:
         return genotype
 
     def _refuse_long_merges(self) -> None:
-        for i, (left, middle, right) in enumerate(
-            zip(self._merges, self._blocks[1:], self._blocks[2:], strict=False)
+        for i, (before, middle, after) in enumerate(
+            zip(self._blocks, self._blocks[1:], self._blocks[2:], strict=False)
         ):
-            if left.any() and set(np.ravel(middle.first)) & set(np.ravel(right.first)):
+            # whether `before` can give its layer to `middle`, which may give it on to `after`
+            gives = before.repeat[:, None] == middle.first[before.state_out]
+            shared = set(np.ravel(middle.first)) & set(np.ravel(after.first))
+            if gives[before.shallower >= 0].any() and shared:
                 raise ShapeError(
                     f"{self.name}: blocks {i} to {i + 2} can hand equal layers on to each other, so"
                     " its networks cannot be counted exactly; use other strides or a larger width"

@@ -19,6 +19,7 @@ from networks.spaces.blocks import Block, BlockOption
 from networks.spaces.chain import ChainSpace
 from networks.spaces.mnasnet import mobile_head, mobile_layer
 from networks.spaces.space import Decision
+from tests.networks.small_spaces import all_networks, make_small_space, small_spaces
 
 KERNELS = (3, 5)
 SKIPS: tuple[Skip, ...] = ("none", "identity")
@@ -98,6 +99,17 @@ def test_a_space_that_cannot_be_counted_exactly_is_refused(
         small_space(2, 1, 1, widths=widths)
 
 
+def test_a_layer_can_be_handed_on_over_a_block_that_has_only_one() -> None:
+    with pytest.raises(ShapeError, match="blocks 0 to 2 can hand equal layers on"):
+        make_small_space((2, (8,), (1, 2)), (1, (8,), (1,)), (1, (8,), (1, 2)))
+
+
+@given(small_spaces())
+@settings(deadline=None, max_examples=50)
+def test_small_spaces_are_counted_exactly(space: ChainSpace) -> None:
+    assert space.n_networks == len(all_networks(space))
+
+
 def test_samples_over_networks_are_uniform() -> None:
     space = small_space(2, 1, widths=((8, 8),))
     n = 40 * space.n_networks
@@ -159,7 +171,7 @@ def test_a_network_outside_the_space_is_named() -> None:
 
 
 @pytest.mark.parametrize("name", SPACES)
-@settings(max_examples=25)
+@settings(max_examples=25, deadline=None)
 @given(seed=st.integers(0, 2**32 - 1))
 def test_every_genotype_has_the_counts_and_the_price_of_its_layers(name: str, seed: int) -> None:
     space = space_at_64(name)
