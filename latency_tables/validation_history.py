@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 
-from device_agents.measurement import DEFAULT_PLAN, Outcome, Plan
+from device_agents.measurement import DEFAULT_PLAN, Method, Outcome, Plan
 from device_agents.packs import PackedPlan
 from device_agents.processes import ProcessPlan
 from latency_tables.errors import NotMeasured, ValidationError
@@ -48,9 +48,7 @@ def validations(
         JournalError: there is no journal, or it is damaged.
         Uncalibrated: the table has no scale.
     """
-    plan = plan or {"resident": DEFAULT_PLAN, "process": ProcessPlan(), "packed": PackedPlan()}[
-        table.condition.method
-    ]  # fmt: skip
+    plan = plan or _plan_of(table.condition.method)
     found = []
     with Journal.open(journal) as log:
         names = {m.sha256: m.label for m in log.models() if m.role == "network"}
@@ -62,6 +60,15 @@ def validations(
                 continue
             found.append(PastValidation(session.started_unix_s, validation))
     return tuple(found)
+
+
+def _plan_of(method: Method) -> Plan:
+    plans: dict[Method, Plan] = {
+        "resident": DEFAULT_PLAN,
+        "process": ProcessPlan(),
+        "packed": PackedPlan(),
+    }
+    return plans[method]
 
 
 def _pairs(log: Journal, table: LatencyTable) -> Iterator[tuple[Session, tuple[Pass, Pass]]]:

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from matplotlib.container import ErrorbarContainer
 
 from device_agents.local import LocalAgent
 from device_agents.measurement import ModelFile, ResidentPlan
@@ -225,7 +226,7 @@ def test_a_plot_is_written(tmp_path: Path, ending: str, with_intervals: bool) ->
     assert left.get_xlim() == left.get_ylim()
     assert ("90 % intervals" in right.get_title()) is with_intervals
     # every measurement is in view, and the intervals where there are any
-    bars = [part for part in right.containers if part.has_yerr]
+    bars = [p for p in right.containers if isinstance(p, ErrorbarContainer) and p.has_yerr]
     assert bool(bars) is with_intervals
     assert right.get_ylim()[0] < 0 < 2 < right.get_ylim()[1]
 
