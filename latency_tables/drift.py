@@ -1,7 +1,7 @@
 """Drift: whether a device is still the one that its table was measured on.
 
     d        ln(latency now / reference) of an anchor, now being the median of fresh processes
-    uniform  median of all d                    beyond its band: a factor of the whole device
+    uniform  median over kinds of their mean d  beyond its band: a factor of the whole device
     kind     mean d of a kind - uniform         beyond its band: one kind of operators
     anchor   d - uniform                        beyond its band: a single model
     pace     fastest pace of the core now / then, for the device's own clock, of which anchors,
@@ -42,6 +42,8 @@ PRIOR_SESSIONS = 8
 PACE_BAND = 0.025
 PATIENCE_S = 180.0  # the core's fast state comes for some 20 s about once a minute
 NETWORK = "network"
+MANY = 3  # kinds, of which one that moves is an outlier
+MOST_SESSIONS = 40
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,7 +154,8 @@ def learn_noise(sessions: Sequence[Readings]) -> Noise:
     logs -= np.nanmedian(logs, axis=0)
     common = np.nanmedian(logs, axis=1)
     anchors = [_shrunk(column, ANCHOR_STD) for column in (logs - common[:, None]).T]
-    return Noise(dict(zip(labels, anchors, strict=True)), _shrunk(common, UNIFORM_STD))
+    own = _median_variance(np.array(anchors))  # what a median moves by with nothing in common
+    return Noise(dict(zip(labels, anchors, strict=True)), _shrunk(common, UNIFORM_STD, own))
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,7 +204,7 @@ def look_at_anchors(
     result = report()
     if result.is_drifted and more:
         more, result = look(sessions), report()
-    while more and result.is_slow and _seconds(taken) < PATIENCE_S:
+    while more and result.is_slow and _has_patience(taken):
         more, result = look(1), report()
     return result
 
@@ -211,8 +214,9 @@ def fastest_pace_ns(paces_ns: Sequence[int]) -> int | None:
     return sorted(paces_ns)[int(PACE_QUANTILE * len(paces_ns))] if paces_ns else None
 
 
-def _seconds(sessions: Sequence[AnchorSession]) -> float:
-    return sessions[-1].ended_unix_s - sessions[0].started_unix_s
+def _has_patience(sessions: Sequence[AnchorSession]) -> bool:
+    waited_s = sessions[-1].ended_unix_s - sessions[0].started_unix_s
+    return waited_s < PATIENCE_S and len(sessions) < MOST_SESSIONS
 
 
 def judge(
@@ -232,15 +236,22 @@ def judge(
     now_ms = np.array([np.median([s[a.label] for s in sessions if a.label in s]) for a in seen])
     d = np.log(now_ms / [anchor.latency_ms for anchor in seen])
     std = np.array([anchor.band / Z for anchor in seen])
-    middle = float(np.median(d))
-    uniform = Difference(_relative(middle), Z * _uniform_std(std, noise.uniform))
-    kinds = {
-        kind: Difference(
-            _relative(float(d[members].mean()) - middle),
-            Z * float(np.sqrt((std[members] ** 2).sum())) / len(members),
-        )
+    of_kind = {
+        kind: [i for i, anchor in enumerate(seen) if anchor.kind == kind]
         for kind in dict.fromkeys(anchor.kind for anchor in seen)
-        if (members := [i for i, anchor in enumerate(seen) if anchor.kind == kind])
+    }
+    mean = {kind: float(d[members].mean()) for kind, members in of_kind.items()}
+    mean_std = {
+        kind: float(np.sqrt((std[members] ** 2).sum())) / len(members)
+        for kind, members in of_kind.items()
+    }
+    # a network is made of layers of the other kinds, and has no vote of its own beside them
+    votes = [kind for kind in of_kind if kind != NETWORK or len(of_kind) < MANY]
+    middle = float(np.median([mean[kind] for kind in votes]))
+    uniform_std = _uniform_std(np.array([mean_std[kind] for kind in votes]), noise.uniform)
+    uniform = Difference(_relative(middle), Z * uniform_std)
+    kinds = {
+        kind: Difference(_relative(mean[kind] - middle), Z * mean_std[kind]) for kind in of_kind
     }
     readings = tuple(
         AnchorReading(anchor, float(ms), _relative(float(x)), _relative(float(x) - middle))
@@ -286,8 +297,12 @@ def _text(difference: Difference) -> str:
 
 def _uniform_std(std: Floats, common: float) -> float:
     """Return that of the median of anchors: their own noise, and what they share, twice."""
-    own = np.pi / 2 * (std**2).mean() / len(std)
-    return float(np.sqrt(own + 2 * common**2))
+    return float(np.sqrt(_median_variance(std) + 2 * common**2))
+
+
+def _median_variance(std: Floats) -> float:
+    """Return that of the median of normal values with these standard deviations, about."""
+    return float(np.pi / 2 * (std**2).mean() / len(std))
 
 
 def _error(sessions: int) -> float:
@@ -295,9 +310,10 @@ def _error(sessions: int) -> float:
     return float(np.sqrt(1 + (np.pi / 2 / sessions if sessions > 1 else 1)))
 
 
-def _shrunk(values: Floats, prior: float) -> float:
+def _shrunk(values: Floats, prior: float, own: float = 0.0) -> float:
+    """Return the standard deviation of values, of whose variance ``own`` is something else's."""
     values = values[np.isfinite(values)]
-    squares = PRIOR_SESSIONS * prior**2 + float((values**2).sum())
+    squares = PRIOR_SESSIONS * prior**2 + max(0.0, float((values**2).sum()) - own * len(values))
     return float(np.sqrt(squares / (PRIOR_SESSIONS + max(0, len(values) - 1))))
 
 

@@ -62,6 +62,8 @@ def with_priors(table: LatencyTable, priors: Iterable[Row], source: str) -> Late
 
 
 def _predicted(prior: Row, ratios: Mapping[str, list[float]], source: str) -> Row:
+    if prior.status == "predicted" and not ratios:
+        return prior
     own = ratios.get(_kind(prior), [])
     used = own if len(own) >= ENOUGH else [r for of_kind in ratios.values() for r in of_kind]
     factor = math.exp(float(np.median(used))) if used else 1.0
@@ -71,8 +73,6 @@ def _predicted(prior: Row, ratios: Mapping[str, list[float]], source: str) -> Ro
     std = math.hypot(prior.relative_std or UNKNOWN_STD, spread)
     hot_ms = factor * prior.hot_ms
     reason = f"{factor:.3f} x its row in {source}, not measured yet"
-    if prior.status == "predicted" and not used:
-        reason = prior.reason
     return replace(
         prior, hot_ms=hot_ms, cold_ms=None, visits=0, status="predicted", spread=0.0,
         low_ms=hot_ms * math.exp(-_Z * std), high_ms=hot_ms * math.exp(_Z * std), p90_ms=None,

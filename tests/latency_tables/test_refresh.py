@@ -45,7 +45,7 @@ class Device(SimulatedAgent):
         os_build: str = "simulated",
         pace_ns: int = PACE_NS,
         stop_at: int | None = None,
-        noise: float = 0.004,
+        noise: float = 0.001,
         seed: int = 1,
     ) -> None:
         super().__init__(latency_ns, noise=noise, seed=seed, pace_ns=pace_ns)
@@ -202,8 +202,10 @@ def test_a_second_refresh_finds_the_journal_locked(table: TableDirectory) -> Non
 
 def test_a_budget_too_small_for_anything_is_refused_before_anything(table: TableDirectory) -> None:
     visits = count(table)
-    with pytest.raises(NotMeasured, match=r"expected a budget of 2 s or more.* found 1 s"):
-        run(Device(after_s=WEEK), table, budget_s=0.5)
+    with pytest.raises(
+        NotMeasured, match=r"expected a budget of 1 s or more.* nothing was measured"
+    ):
+        run(Device(after_s=WEEK), table, budget_s=0.1)
     assert count(table) == visits
 
 
