@@ -57,7 +57,7 @@ def make_table(n: int, *, seed: int = 0) -> LatencyTable:
 
 def measure(sizes: Sequence[int]) -> dict[str, float]:
     """Return, for each number of rows, seconds to load and to price first, and megabytes."""
-    figures = {}
+    figures: dict[str, float] = {}
     with tempfile.TemporaryDirectory() as scratch:
         for n in sizes:
             table, file = make_table(n), Path(scratch) / f"{n}.parquet"

@@ -71,7 +71,7 @@ def test_a_row_names_its_visits_its_specimen_and_its_interval(tmp_path: Path) ->
 
 
 def test_an_unstable_row_says_why(tmp_path: Path) -> None:
-    restless = [visit(SHAS[0], at, 10000 + 500 * at) for at in range(5)]
+    restless: list[Outcome] = [visit(SHAS[0], at, 10000 + 500 * at) for at in range(5)]
     row = publish(tmp_path / "j", [(None, restless)]).row(KEYS[0])
     assert row.status == "unstable"
     assert row.reason == "the 3 smallest of 5 visits differ by 10.00 %, over 1.5 %"
@@ -135,7 +135,8 @@ def test_what_the_journal_holds_last_is_the_newest_whatever_the_clock_says(
 def test_of_two_files_of_one_layer_the_one_in_the_journal_last_counts(
     tmp_path: Path, later: float
 ) -> None:
-    both = [(None, visits([0.0, 1, 2, 3])), (None, [visit(SHAS[0], later, 500)] * 4)]
+    again: list[Outcome] = [visit(SHAS[0], later, 500)] * 4
+    both = [(None, visits([0.0, 1, 2, 3])), (None, again)]
     table = publish(tmp_path / "j", both, keys=[KEYS[0]] * 2)
     assert table.row(KEYS[0]).hot_ms == pytest.approx(500e-6)
 
