@@ -50,6 +50,26 @@ def hot_minimum_ns(visit: Visit, statistic: Statistic) -> int:
     return clean_minimum_ns(visit.hot_wall_ns, visit.hot_cpu_ns)
 
 
+def paced_minima(
+    visits: Sequence[Visit],
+    statistic: Statistic,
+    plan: ResidentPlan,
+    *,
+    pace_ns: int | None = None,
+) -> list[float]:
+    """Return the minima of the visits that count, at one pace of the core, smallest first.
+
+    Those of a slow phase are left out; without a pace, all are as they were measured.
+    """
+    own_ns = reference_pace_ns(visits)
+    minima_ns = [hot_minimum_ns(visit, statistic) for visit in visits]
+    if own_ns is None:
+        return sorted(map(float, minima_ns))
+    paces_ns = [visit.pace_ns or own_ns for visit in visits]
+    shares = steady_shares(list(zip(minima_ns, paces_ns, strict=True)), own_ns, plan.agree)
+    return sorted(share * (pace_ns or own_ns) for share in shares)
+
+
 def summarize(
     visits: Sequence[Visit],
     statistic: Statistic,
@@ -67,19 +87,16 @@ def summarize(
     """
     if not visits:
         raise NoVisits("expected at least one visit, found none: measure the model first")
+    minima = paced_minima(visits, statistic, plan, pace_ns=pace_ns)
     own_ns = reference_pace_ns(visits)
     if own_ns is None:
-        minima = sorted(float(hot_minimum_ns(visit, statistic)) for visit in visits)
-        count, factor = plan.agree, 1.0
+        count, reference_ns = plan.agree, None
         spread = (minima[: plan.agree][-1] - minima[0]) / minima[0]
     else:
-        samples = [(hot_minimum_ns(visit, statistic), visit.pace_ns or own_ns) for visit in visits]
-        minima = sorted(steady_shares(samples, own_ns, plan.agree))
-        count, factor = max(plan.agree, len(minima) // 2), float(pace_ns or own_ns)
+        count, reference_ns = max(plan.agree, len(minima) // 2), pace_ns or own_ns
         spread = spread_of(minima, plan.agree)
-    reference_ns = None if own_ns is None else pace_ns or own_ns
     return Floor(
-        hot_ns=factor * fmean(minima[:count]),
+        hot_ns=fmean(minima[:count]),
         cold_ns=median(_cold_ns(v, statistic) * _correction(v, reference_ns) for v in visits),
         visits=len(visits),
         settled=len(visits) >= max(plan.min_visits, plan.agree) and spread <= plan.tolerance,
