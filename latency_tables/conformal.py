@@ -23,6 +23,7 @@ Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 
 SIZE_CLASSES = ("small", "medium", "large")
+MEAN_ERROR = math.sqrt(2 / math.pi)  # of a normal distribution, in standard deviations
 _BELIEVED = 20  # layers of a class whose errors are as the model says, beside those seen
 
 
@@ -43,6 +44,18 @@ def interval_reach(model: LayerModel, *, level: float = LEVEL) -> Floats:
         [_score(seen[classes[model.rows] == each], level) for each in range(len(SIZE_CLASSES))]
     )
     return scores[classes] * model.std
+
+
+def expected_errors(model: LayerModel) -> Floats:
+    """Return the mean relative error to expect of each layer's prediction, shape ``(n,)``.
+
+    As the model says, times how much larger those of layers held out are than it says of them.
+    """
+    if len(model.rows):
+        ratio = float(np.abs(model.held_out).mean() / (MEAN_ERROR * model.held_out_std.mean()))
+    else:
+        ratio = 1.0
+    return ratio * MEAN_ERROR * model.std
 
 
 def _score(seen: Floats, level: float) -> float:

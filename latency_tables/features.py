@@ -20,7 +20,6 @@ from networks.graph import (
     AveragePool,
     Convolution,
     Dense,
-    GlobalAverage,
     Graph,
     MaxPool,
     Operator,
@@ -43,8 +42,8 @@ _WORD = 2.0  # kernel, stride or activation differs: as far as a size that diffe
 class OperatorFeatures:
     """One operator, whatever layer it is in.
 
-    ``kind`` is what a runtime has a kernel of its own for; ``moved`` counts the values read, written
-    and held as weights (bytes are that times the precision's width).
+    ``kind`` is what a runtime has a kernel of its own for; ``moved`` counts the values read,
+    written and held as weights (bytes are that times the precision's width).
     """
 
     kind: str

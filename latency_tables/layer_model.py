@@ -61,7 +61,9 @@ class LayerModel:
     @property
     def std(self) -> Floats:
         """Standard deviation of each layer's log latency if it were measured, shape ``(n,)``."""
-        return np.sqrt(np.maximum(np.diag(self.covariance), 0.0) + self.noise)
+        variance: Floats = np.maximum(np.diag(self.covariance), 0.0) + self.noise
+        std: Floats = np.sqrt(variance)
+        return std
 
 
 def fit_layers(

@@ -20,10 +20,10 @@ import numpy.typing as npt
 import pyarrow.compute as pc
 
 from latency_tables.calibration import calibrate
+from latency_tables.conformal import interval_reach
 from latency_tables.coverage import require_layers
 from latency_tables.errors import TableError
 from latency_tables.features import features_of
-from latency_tables.conformal import interval_reach
 from latency_tables.layer_model import LayerModel, fit_layers
 from latency_tables.table import LatencyTable, Row
 from networks.errors import LayerKeyError
@@ -61,7 +61,7 @@ class Completion:
     def __str__(self) -> str:
         return (
             f"table {self.table.name!r}: {len(self.predicted)} of {self.layers} layers"
-            f" ({100 * self.share:.1f} %) are predicted, {len(self.measured)} were measured just now"
+            f" ({100 * self.share:.1f} %) are predicted, {len(self.measured)} measured just now"
         )
 
 

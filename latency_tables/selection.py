@@ -18,13 +18,13 @@ import numpy as np
 import numpy.typing as npt
 
 from latency_tables.layer_model import LayerModel
-from networks.spaces.space import Space
+from networks.layers import Layer
+from networks.spaces.space import LayerSpace
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 
 SAMPLE = 500
-_MEAN_OF_ERROR = math.sqrt(2 / math.pi)  # mean of |x|, x normal with standard deviation 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,12 +32,12 @@ class Selection:
     """Layers in the order to measure them.
 
     order       numbers of the chosen layers, shape ``(k,)``
-    error_pct   expected mean error, in percent, of all layers once the first ``i`` of them are
-                measured, those measured counting as 0; shape ``(k + 1,)``
+    std         mean standard deviation of the layers that are not measured once the first ``i``
+                of these are, of log latencies, shape ``(k + 1,)``; 0 where all are
     """
 
     order: Ints
-    error_pct: Floats
+    std: Floats
 
 
 def select_layers(model: LayerModel, weights: Floats, most: int) -> Selection:
@@ -47,25 +47,35 @@ def select_layers(model: LayerModel, weights: Floats, most: int) -> Selection:
         model: with what is measured so far; its rows are not chosen again.
         weights: how much each layer matters, shape ``(n,)``.
     """
-    covariance = model.covariance.copy()
-    n = len(covariance)
-    measured = np.zeros(n, dtype=bool)
-    measured[model.rows] = True
-    order = list[int]()
-    errors = [_expected_error_pct(covariance, model.noise, measured)]
-    for _ in range(min(most, n - len(model.rows))):
-        variance = np.maximum(np.diag(covariance), 0.0) + model.noise
-        # a layer that is measured needs no prediction any more: its own share counts in full
-        gain = ((covariance**2) @ (weights * ~measured)) / variance
-        gain += weights * model.noise
-        gain[measured] = -np.inf
-        best = int(gain.argmax())
-        column = covariance[:, best] / math.sqrt(variance[best])
-        covariance -= np.outer(column, column)
-        measured[best] = True
+    covariance, noise = model.covariance, model.noise
+    left = np.ones(len(covariance), dtype=bool)
+    left[model.rows] = False
+    most = min(most, int(left.sum()))
+    # What a measurement takes off the covariance is a product of one column with itself. The
+    # columns are kept apart, and what is needed of the difference is brought up to date.
+    taken = np.zeros((len(covariance), most))
+    variance = np.maximum(np.diag(covariance), 0.0) + noise
+    weighed = np.where(left, weights, 0.0)
+    narrowed = (covariance**2) @ weighed
+    order, std = list[int](), [_mean_std(variance, left)]
+    for step in range(most):
+        # the layer itself needs no prediction any more, so that its noise counts as narrowed too
+        gain = narrowed / variance + weights * noise
+        best = int(np.where(left, gain, -np.inf).argmax())
+        before = taken[:, :step]
+        own = covariance[:, best] - before @ before[best]
+        narrowed -= own**2 * weighed[best]
+        left[best], weighed[best] = False, 0.0
+        column = own / math.sqrt(variance[best])
+        spread = column * weighed
+        narrowed += column * (
+            column * (spread @ column) - 2 * (covariance @ spread - before @ (before.T @ spread))
+        )
+        variance = np.maximum(variance - column**2, noise)
+        taken[:, step] = column
         order.append(best)
-        errors.append(_expected_error_pct(covariance, model.noise, measured))
-    return Selection(np.array(order, dtype=np.int64), np.array(errors))
+        std.append(_mean_std(variance, left))
+    return Selection(np.array(order, dtype=np.int64), np.array(std))
 
 
 def layer_weights(uses: Floats, mean: Floats) -> Floats:
@@ -81,16 +91,15 @@ def layer_weights(uses: Floats, mean: Floats) -> Floats:
     return (1.0 + spent / spent.mean()) / 2 if spent.any() else np.ones(len(uses))
 
 
-def layer_uses(space: Space, *, sample: int = SAMPLE, seed: int = 0) -> Floats:
-    """Return how often a network of the space has each of its layers, on average, ``(n_layers,)``.
+def layer_uses(space: LayerSpace, *, sample: int = SAMPLE, seed: int = 0) -> dict[Layer, float]:
+    """Return how often a network of the space has each of its layers, on average.
 
     Of a uniform sample of its networks, and never 0.
     """
     genotypes = space.sample(sample, np.random.default_rng(seed), uniform_over="networks")
     counts = Counter(layer for row in genotypes for layer in space.decode(row).layers)
-    return np.array([(counts[layer] + 0.5) / sample for layer in space.layers])
+    return {layer: (counts[layer] + 0.5) / sample for layer in space.layers}
 
 
-def _expected_error_pct(covariance: Floats, noise: float, measured: npt.NDArray[np.bool_]) -> float:
-    std = np.sqrt(np.maximum(np.diag(covariance), 0.0) + noise)
-    return 100 * _MEAN_OF_ERROR * float(np.where(measured, 0.0, std).mean())
+def _mean_std(variance: Floats, left: npt.NDArray[np.bool_]) -> float:
+    return float(np.sqrt(variance[left]).mean()) if left.any() else 0.0
