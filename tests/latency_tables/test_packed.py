@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from device_agents.emulator.profiled_model import ProfiledModel
-from device_agents.packs import PackedPlan
+from device_agents.packs import PackedPlan, PackVisit
 from device_agents.simulated import latency_of_sha256_ns
 from device_agents.simulated_phone import SimulatedPhone
 from device_agents.tools.op_profile import OpProfile, OpRow
@@ -268,6 +268,28 @@ def test_above_five_percent_a_table_is_unvalidated(
     assert not table.is_validated
     assert not table.check.holds
     assert "unstable" in table.rows["status"].to_pylist()
+
+
+def test_rows_of_packs_scatter_as_deals_do_and_name_their_visits(
+    phones: PackingPhone, directory: TableDirectory
+) -> None:
+    draw = random.Random(5)
+    table = run(phones.phone(excess=lambda: draw.gauss(1.16, 0.02)), directory)
+    with Journal.open(directory.journal) as journal:
+        entries = journal.entries(table.condition)
+    packs = {e.id for sha256 in phones.packs for e in entries[sha256]}
+    for row in (table.row(layer.key) for layer in LAYERS):
+        assert 0.01 < (row.relative_std or 0) < 0.06
+        assert len(row.journal_rows) == row.visits == PLAN.shuffles
+        assert packs.issuperset(row.journal_rows)
+        assert row.sha256 in phones.packs
+        assert row.samples == sum(
+            e.outcome.profile.runs
+            for some in entries.values()
+            for e in some
+            if e.id in row.journal_rows and isinstance(e.outcome, PackVisit)
+        )
+        assert (row.status == "unstable") == row.reason.startswith("values in 5 packs differ by")
 
 
 def test_a_pack_in_doubt_gives_no_number(phones: PackingPhone, directory: TableDirectory) -> None:
