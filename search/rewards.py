@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     Array = TypeVar("Array", npt.NDArray[np.floating[Any]], torch.Tensor)
 
 Kind = Literal["absolute", "hard", "soft"]
+CHUNK = 16_384
 
 DEFAULT_WEIGHTS: Mapping[Kind, tuple[float, float]] = {
     "absolute": (-0.07, -0.07),
@@ -104,6 +105,8 @@ class Reward:
             )
         if 0 in latency_ms.shape:
             return quality * latency_ms
+        if isinstance(latency_ms, np.ndarray) and latency_ms.ndim == 1 and len(latency_ms) > CHUNK:
+            return self._in_chunks(quality, latency_ms)
         if not (latency_ms.min() > 0 and latency_ms.max() < math.inf):
             raise RewardError("every latency_ms is positive and finite, found one that is not")
         ratio = latency_ms * (1.0 / self.target_ms)
@@ -115,6 +118,14 @@ class Reward:
         if not -math.inf < reward.min() <= reward.max() < math.inf:
             raise RewardError("every quality is finite, found one that is not")
         return reward
+
+    def _in_chunks(self, quality: Any, latency_ms: Any) -> Any:
+        """Return what the whole arrays give, through arrays that stay in the cache."""
+        rewards = np.empty(len(latency_ms), np.result_type(quality, latency_ms))
+        for start in range(0, len(rewards), CHUNK):
+            part = slice(start, start + CHUNK)
+            rewards[part] = self(quality[part], latency_ms[part])
+        return rewards
 
     def _absolute(self, quality: Any, ratio: Any) -> Any:
         return quality + self.beta * abs(ratio - 1.0)

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from search.errors import RewardError, UnknownSearcher
-from search.rewards import DEFAULT_WEIGHTS, Reward, make_reward
+from search.rewards import CHUNK, DEFAULT_WEIGHTS, Reward, make_reward
 
 positive = st.floats(0.01, 1e4)
 qualities = st.floats(0, 1)
@@ -79,6 +79,22 @@ def test_float32_stays_float32_and_arguments_stay_as_they_were(kind: str) -> Non
     assert reward(torch.from_numpy(quality), torch.from_numpy(latency_ms)).dtype == torch.float32
     assert np.array_equal(quality, before[0])
     assert np.array_equal(latency_ms, before[1])
+
+
+@pytest.mark.parametrize("kind", DEFAULT_WEIGHTS)
+@pytest.mark.parametrize("precision", [np.float32, np.float64])
+def test_a_large_batch_is_its_parts(kind: str, precision: type) -> None:
+    reward, rng = make_reward(kind, target_ms=50), np.random.default_rng(1)
+    n = 2 * CHUNK + 3
+    quality, latency_ms = (rng.uniform(*ends, n).astype(precision) for ends in ((0, 1), (9, 99)))
+    found = reward(quality, latency_ms)
+    parts = [slice(i, i + 1000) for i in range(0, n, 1000)]
+    expected = [reward(quality[part], latency_ms[part]) for part in parts]
+    np.testing.assert_array_equal(found, np.concatenate(expected))
+    assert found.dtype == precision
+    latency_ms[-1] = 0
+    with pytest.raises(RewardError, match="positive and finite"):
+        reward(quality, latency_ms)
 
 
 @pytest.mark.parametrize("kind", DEFAULT_WEIGHTS)
