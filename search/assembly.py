@@ -109,7 +109,7 @@ def summarize_run(result: SearchResult) -> dict[str, object]:
         "run": str(result.run),
         "trials": len(result.trials),
         "distinct": result.distinct,
-        "target_ms": result.config.reward.target_ms,
+        "target_ms": result.config.target_ms,
         "best": None
         if best is None
         else {
@@ -138,9 +138,9 @@ def assemble(config: RunConfig) -> Iterator[Parts]:
     latency = compile_predictor(LatencyTable.load(Path(file)), space)
     predict = _latency_of(latency, config.settings)
     fastest_ms = latency.fastest_ms
-    if config.reward.target_ms < fastest_ms:
+    if config.target_ms is not None and config.target_ms < fastest_ms:
         raise RunError(
-            f"the target of {config.reward.target_ms:g} ms is below the fastest network of"
+            f"the target of {config.target_ms:g} ms is below the fastest network of"
             f" {config.space}, predicted at {fastest_ms:.3f} ms; choose a larger target"
         )
     searcher = make_searcher(config.searcher, space, preset=config.preset, seed=config.seed)

@@ -27,7 +27,7 @@ _REMEMBERED = 100_000
 class CountCosts(Protocol):
     """From genotypes, shape ``(n, n_decisions)``, to each cost, shape ``(n,)``."""
 
-    def __call__(self, genotypes: Genotypes) -> Mapping[CostName, Floats]:
+    def __call__(self, genotypes: Genotypes) -> Mapping[str, Floats]:
         """Return the costs that were asked for."""
         ...
 
@@ -54,7 +54,7 @@ class _ChainCosts:
             for numbers, counts in (space.block_layers() if "memory_bytes" in values else ())
         ]
 
-    def __call__(self, genotypes: Genotypes) -> Mapping[CostName, Floats]:
+    def __call__(self, genotypes: Genotypes) -> Mapping[str, Floats]:
         return {name: self._cost(name, genotypes) for name in self._names}
 
     def _cost(self, name: CostName, genotypes: Genotypes) -> Floats:
@@ -74,7 +74,7 @@ class _DecodedCosts:
         self._space, self._names = space, tuple(names)
         self._count = lru_cache(_REMEMBERED)(self._decode)
 
-    def __call__(self, genotypes: Genotypes) -> Mapping[CostName, Floats]:
+    def __call__(self, genotypes: Genotypes) -> Mapping[str, Floats]:
         networks = self._space.canonical(genotypes)
         found = [self._count(row.tobytes()) for row in networks]
         return {name: np.array([getattr(c, name) for c in found], float) for name in self._names}

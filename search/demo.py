@@ -41,6 +41,7 @@ from networks.published import published_network
 from networks.spaces import make_space
 from networks.spaces.chain import ChainSpace
 from search.assembly import TASK_RESOLUTION, go_on, start
+from search.book import meets
 from search.config import RunConfig
 from search.datasets import Dataset, load_dataset
 from search.demo_result import (
@@ -149,7 +150,7 @@ def choose_finalists(runs: Mapping[str, SearchResult]) -> tuple[Trial, list[Tria
         trial
         for run in runs.values()
         for trial in run.trials
-        if isinstance(trial, Trial) and trial.latency_ms <= run.config.reward.target_ms
+        if isinstance(trial, Trial) and meets(run.config, trial)
     ]
     chosen: dict[tuple[int, ...], Trial] = {}
     for trial in [*sorted(bests, key=_goodness), *sorted(pool, key=_goodness)]:
@@ -225,7 +226,8 @@ def _sample(
     space: ChainSpace, predictor: Predictor, target_ms: float, samples: int, say: Say
 ) -> Floats:
     rng = np.random.default_rng(0)
-    latencies_ms = predictor.predict(space.sample(samples, rng, uniform_over="networks"))
+    drawn = space.sample(samples, rng, uniform_over="networks")
+    latencies_ms = np.asarray(predictor.predict(drawn), np.float64)
     share = float(np.mean(latencies_ms <= target_ms))
     error = 1.96 * np.sqrt(share * (1 - share) / samples)
     say(

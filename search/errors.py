@@ -14,6 +14,7 @@
     x NotARun          there is no run there, or one of another version or of other parts
     x RunInUse         another process is writing to it
     x StoreError       its trials cannot be read or written (disk full, file damaged)
+    x TooManyFailures  too large a share of evaluations failed (the last reason is shown)
   x MissingExtra       an optional dependency is not installed (the extra is named)
 """
 
@@ -81,6 +82,10 @@ class RunInUse(RunError):
 
 class StoreError(RunError):
     """The trials of a run cannot be read or written."""
+
+
+class TooManyFailures(RunError):
+    """Too large a share of a run's evaluations failed; those that did not are kept."""
 
 
 class MissingExtra(SearchError, ImportError):

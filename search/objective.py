@@ -41,13 +41,15 @@ class Penalty:
         cost: which one.
 
     Raises:
-        RewardError: the weight is not a finite number above 0.
+        RewardError: the weight is not a finite number above 0, or there is no such cost.
     """
 
     weight: float
     cost: Cost = "latency_ms"
 
     def __post_init__(self) -> None:
+        if self.cost not in COSTS:
+            raise RewardError(f"a cost is one of {', '.join(COSTS)}, found {self.cost!r}")
         if not (math.isfinite(self.weight) and self.weight > 0):
             raise RewardError(f"a penalty's weight is a finite number over 0, found {self.weight}")
 
@@ -108,7 +110,7 @@ class Objective:
         used.add(self.reward.cost if isinstance(self.reward, Penalty) else "latency_ms")
         return tuple(name for name in COSTS if name in used)
 
-    def __call__(self, quality: Floats, costs: Mapping[Cost, Floats]) -> Judged:
+    def __call__(self, quality: Floats, costs: Mapping[str, Floats]) -> Judged:
         """Return what it says of each network.
 
         Args:

@@ -105,7 +105,7 @@ def plot_front(
     clouds: Mapping[str, tuple[Floats, Floats]],
     fronts: Mapping[str, tuple[Floats, Floats]],
     *,
-    target_ms: float,
+    target_ms: float | None,
     quality: str,
     best: tuple[float, float] | None = None,
 ) -> str:
@@ -122,7 +122,8 @@ def plot_front(
             )
             if name in fronts:
                 axes.plot(*fronts[name], color=colour, marker="o", markersize=3, label=name)
-        axes.axvline(target_ms, color=_GREY, linestyle="--", label=f"target {target_ms:.2f} ms")
+        if target_ms is not None:
+            axes.axvline(target_ms, color=_GREY, linestyle="--", label=f"target {target_ms:.2f} ms")
         if best is not None:
             axes.scatter(*best, marker="*", s=180, color="black", zorder=5, label="best")
         axes.set_xlabel("predicted latency (ms)")

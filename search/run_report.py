@@ -9,8 +9,12 @@ import numpy.typing as npt
 
 from networks.block_strings import format_network
 from search.assembly import space_of
+from search.book import meets
+from search.config import RunConfig
+from search.objective import Penalty
 from search.plots import plot_curves, plot_front
 from search.report import Code, Part, Plot, Section, Table, format_report
+from search.rewards import Reward
 from search.run import SearchResult
 from search.trials import Trial
 
@@ -20,11 +24,9 @@ Floats = npt.NDArray[np.float64]
 def report_run(result: SearchResult) -> str:
     """Return the page of one run."""
     config = result.config
-    reward = config.reward
     lead = (
         f"{config.searcher} in {config.space}, quality by {config.evaluator}, latency from"
-        f" {config.latency}; {reward.kind} reward, target {reward.target_ms:g} ms, seed"
-        f" {config.seed}."
+        f" {config.latency}; {describe_aim(config)}, seed {config.seed}."
     )
     name = config.searcher + (f":{config.preset}" if config.preset else "")
     sections = [search_section({name: [result]}), best_section(result)]
@@ -39,7 +41,7 @@ def search_section(
     Args:
         runs: by searcher, one result a seed.
     """
-    target_ms = next(iter(runs.values()))[0].config.reward.target_ms
+    target_ms = next(iter(runs.values()))[0].config.target_ms
     rows = []
     for name, results in runs.items():
         best = [r.best.quality for r in results if r.best]
@@ -92,8 +94,28 @@ def best_section(result: SearchResult) -> Section:
 
 def no_best(result: SearchResult) -> str:
     """Return the sentence that says that no network met the target."""
-    target_ms = result.config.reward.target_ms
-    return f"No network that was evaluated meets the target of {target_ms:g} ms."
+    return f"No network that was evaluated meets {describe_bounds(result.config) or 'the limits'}."
+
+
+def describe_aim(config: RunConfig) -> str:
+    """Return the reward and the bounds of a run in words."""
+    reward = config.reward
+    if isinstance(reward, Penalty):
+        unit = "ms" if reward.cost == "latency_ms" else f"million {reward.cost}"
+        words = f"penalty of {reward.weight:g} a {unit}"
+    else:
+        words = f"{reward.kind} reward"
+    bounds = describe_bounds(config)
+    return f"{words}, {bounds}" if bounds else words
+
+
+def describe_bounds(config: RunConfig) -> str:
+    """Return the target and the limits of a run in words, empty if there are none."""
+    bounds = []
+    if isinstance(config.reward, Reward):
+        bounds.append(f"the target of {config.reward.target_ms:g} ms")
+    bounds += [f"{name} of at most {limit:g}" for name, limit in config.limits.items()]
+    return " and ".join(bounds)
 
 
 def best_curve(result: SearchResult) -> Floats:
@@ -101,9 +123,8 @@ def best_curve(result: SearchResult) -> Floats:
 
     A failed evaluation counts as a network without quality.
     """
-    target_ms = result.config.reward.target_ms
     qualities = [
-        t.quality if isinstance(t, Trial) and t.latency_ms <= target_ms else -np.inf
+        t.quality if isinstance(t, Trial) and meets(result.config, t) else -np.inf
         for t in result.trials
         if not t.is_repeat
     ]

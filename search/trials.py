@@ -1,14 +1,18 @@
 """Trial: one proposal of a search and what came of it, and the file that keeps them.
 
     trials.sqlite   proposal   what was asked, committed before it is evaluated
+                    measured   latencies that a device gave, committed before the evaluation
                     result     what came back, once for each distinct network
-                    trial      (a view) both, with repeats filled in: read this one
+                    trial      (a view) proposals and results, with repeats filled in: read this one
 
 Rows are appended, never rewritten. A proposal of a network that the run has seen points to the
 first trial of that network and has no result of its own. The write-ahead log is synced at each
 commit, so a killed process or a power cut loses what was being evaluated and nothing else.
 
-Format history: 1 (``PRAGMA user_version``).
+Format history (``PRAGMA user_version``):
+    1   first
+    2   when a network was asked for, its latency's standard deviation, violation of limits, other
+        costs; measured latencies. A file of format 1 becomes one of 2 when it is opened to write
 """
 
 from __future__ import annotations
@@ -18,13 +22,15 @@ import sqlite3
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import astuple, dataclass
+from dataclasses import astuple, dataclass, field, fields
 from pathlib import Path
+from statistics import NormalDist
 from typing import Any
 
 from search.errors import NotARun, StoreError
+from search.latency import FailedLatency, Latency
 
-FORMAT = 1
+FORMAT = 2
 COMMIT_EVERY_S = 0.2
 
 _SCHEMA = """
@@ -35,8 +41,19 @@ CREATE TABLE proposal (
 CREATE TABLE result (
     number INTEGER PRIMARY KEY REFERENCES proposal, status TEXT NOT NULL,
     quality REAL, latency_ms REAL, reward REAL, seconds REAL, reason TEXT);
+"""
+_FORMAT_2 = """
+ALTER TABLE proposal ADD COLUMN asked_unix_s REAL;
+ALTER TABLE result ADD COLUMN latency_std_ms REAL;
+ALTER TABLE result ADD COLUMN violation REAL NOT NULL DEFAULT 0;
+ALTER TABLE result ADD COLUMN costs TEXT NOT NULL DEFAULT '{}';
+CREATE TABLE measured (
+    number INTEGER PRIMARY KEY REFERENCES proposal,
+    latency_ms REAL, latency_std_ms REAL, reason TEXT);
+DROP VIEW IF EXISTS trial;
 CREATE VIEW trial AS
-    SELECT proposal.*, status, quality, latency_ms, reward, seconds, reason
+    SELECT proposal.*, status, quality, latency_ms, reward, seconds, latency_std_ms, violation,
+        costs, reason
     FROM proposal JOIN result ON result.number = proposal.first ORDER BY proposal.number;
 """
 
@@ -46,7 +63,8 @@ class Proposal:
     """One network that a searcher asked for.
 
     ``first`` is the number of the run's first proposal of the same network, ``hash`` names that
-    network within its space, ``seed`` is what its evaluation uses.
+    network within its space, ``seed`` is what its evaluation uses; ``asked_unix_s`` is None in
+    runs of format 1.
     """
 
     number: int
@@ -57,6 +75,7 @@ class Proposal:
     hash: str
     seed: int
     searcher: str
+    asked_unix_s: float | None = field(default=None, kw_only=True, compare=False)
 
     @property
     def is_repeat(self) -> bool:
@@ -66,12 +85,23 @@ class Proposal:
 
 @dataclass(frozen=True, slots=True)
 class Trial(Proposal):
-    """A proposal that was evaluated."""
+    """A proposal that was evaluated; see `Scored`."""
 
     quality: float
     latency_ms: float
     reward: float
-    seconds: float
+    seconds: float = field(compare=False)
+    latency_std_ms: float | None = None
+    violation: float = 0.0
+    costs: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def interval_ms(self) -> tuple[float, float] | None:
+        """Where a measurement of the network would lie, 90 %; None where unknown."""
+        if self.latency_std_ms is None:
+            return None
+        reach = NormalDist().inv_cdf(0.95) * self.latency_std_ms
+        return self.latency_ms - reach, self.latency_ms + reach
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,12 +113,19 @@ class FailedTrial(Proposal):
 
 @dataclass(frozen=True, slots=True)
 class Scored:
-    """The result of a network; ``seconds`` is what its evaluation took."""
+    """The result of a network; ``seconds`` is what its evaluation took.
+
+    ``latency_std_ms`` is None where unknown, ``violation`` 0 within all limits, ``costs`` other
+    costs by name.
+    """
 
     quality: float
     latency_ms: float
     reward: float
     seconds: float
+    latency_std_ms: float | None = None
+    violation: float = 0.0
+    costs: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,10 +154,14 @@ class TrialStore:
             if writable:
                 self._db.execute("PRAGMA journal_mode = WAL")
                 self._db.execute("PRAGMA synchronous = FULL")
-            found = self._db.execute("PRAGMA user_version").fetchone()[0]
+            found = self._version()
             if create and found == 0:
-                self._db.executescript(f"BEGIN;{_SCHEMA}PRAGMA user_version = {FORMAT};COMMIT;")
-                found = FORMAT
+                self._db.executescript(f"BEGIN;{_SCHEMA}PRAGMA user_version = 1;COMMIT;")
+            if not writable:
+                self._read_as_newest(found)
+            if self._version() == 1:
+                self._db.executescript(f"BEGIN;{_FORMAT_2}PRAGMA user_version = 2;COMMIT;")
+            found = self._version()
         if found != FORMAT:
             self._db.close()
             raise NotARun(f"{path}: trials of format {FORMAT} expected, found {found}")
@@ -135,65 +176,66 @@ class TrialStore:
             tuple(json.dumps(value) if isinstance(value, tuple) else value for value in astuple(p))
             for p in proposals
         ]
-        self._append("INSERT INTO proposal VALUES (?, ?, ?, ?, ?, ?, ?, ?)", rows)
+        self._append("INSERT INTO proposal VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", rows)
+
+    def measure(self, latencies: Iterable[tuple[int, Latency | FailedLatency]]) -> None:
+        """Append measured latencies, each the device's answer for a proposal's number, at once."""
+        for number, latency in latencies:
+            row: tuple[object, ...]
+            if isinstance(latency, Latency):
+                row = (number, latency.latency_ms, latency.std_ms, None)
+            else:
+                row = (number, None, None, latency.reason)
+            self._append("INSERT INTO measured VALUES (?, ?, ?, ?)", [row])
+
+    def measured(self) -> dict[int, Latency | FailedLatency]:
+        """Return measured latencies by the proposal's number."""
+        with self._mapped():
+            return {
+                number: FailedLatency(reason) if latency_ms is None else Latency(latency_ms, std_ms)
+                for number, latency_ms, std_ms, reason in self._db.execute("SELECT * FROM measured")
+            }
 
     @contextmanager
-    def recording(
-        self, clock: Callable[[], float] = time.monotonic
-    ) -> Iterator[Callable[[int, Scored | Failed], None]]:
-        """Give a function that appends the result of a proposal's number.
-
-        Results are committed at the end, whatever ends it, and after a result that came
-        `COMMIT_EVERY_S` or more after the last commit: slow ones one by one, fast ones together.
-        """
-        rows: list[tuple[object, ...]] = []
-        committed_s = clock()
-
-        def commit() -> None:
-            nonlocal committed_s
-            done, rows[:] = rows[:], []
-            self._append("INSERT INTO result VALUES (?, ?, ?, ?, ?, ?, ?)", done)
-            committed_s = clock()
-
-        def record(number: int, result: Scored | Failed) -> None:
-            if isinstance(result, Scored):
-                values = (result.quality, result.latency_ms, result.reward, result.seconds)
-                rows.append((number, "ok", *values, None))
-            else:
-                rows.append((number, "failed", None, None, None, None, result.reason))
-            if clock() - committed_s >= COMMIT_EVERY_S:
-                commit()
-
+    def recording(self, clock: Callable[[], float] = time.monotonic) -> Iterator[Recorder]:
+        """Give what appends results; they are committed at the end, whatever ends it."""
+        recorder = Recorder(self._append_results, clock)
         try:
-            yield record
+            yield recorder
         finally:
-            commit()
+            recorder.commit()
+
+    def _append_results(self, rows: Sequence[tuple[object, ...]]) -> None:
+        self._append(
+            "INSERT INTO result (number, status, quality, latency_ms, reward, seconds,"
+            " latency_std_ms, violation, costs, reason) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            rows,
+        )
 
     def proposals(self) -> list[Proposal]:
         """Return all proposals, in order."""
         with self._mapped():
             return [
-                Proposal(*_proposal(row))
+                Proposal(*_proposal(row[:8]), asked_unix_s=row[8])
                 for row in self._db.execute("SELECT * FROM proposal ORDER BY number")
             ]
 
     def results(self) -> Mapping[int, Scored | Failed]:
         """Return the results by the number of the proposal that was evaluated."""
         with self._mapped():
+            rows = self._db.execute(
+                "SELECT number, status, reason, quality, latency_ms, reward, seconds,"
+                " latency_std_ms, violation, costs FROM result"
+            )
             return {
-                number: Scored(*values) if status == "ok" else Failed(reason)
-                for number, status, *values, reason in self._db.execute("SELECT * FROM result")
+                number: _scored(values) if status == "ok" else Failed(reason)
+                for number, status, reason, *values in rows
             }
 
     def trials(self) -> list[Trial | FailedTrial]:
         """Return every proposal that has its result, in order."""
         with self._mapped():
-            return [
-                Trial(*_proposal(row), *row[9:13])
-                if row[8] == "ok"
-                else FailedTrial(*_proposal(row), *row[13:])
-                for row in self._db.execute("SELECT * FROM trial")
-            ]
+            return [_trial(row) for row in self._db.execute("SELECT * FROM trial")]
 
     def _append(self, statement: str, rows: Sequence[tuple[object, ...]]) -> None:
         if not rows:
@@ -207,6 +249,18 @@ class TrialStore:
                 if self._db.in_transaction:
                     self._db.execute("ROLLBACK")
 
+    def _version(self) -> int:
+        return int(self._db.execute("PRAGMA user_version").fetchone()[0])
+
+    def _read_as_newest(self, found: int) -> None:
+        """Read an older file from a copy in memory, which is brought to the newest format."""
+        if found != 1:
+            return
+        copy = sqlite3.connect(":memory:", isolation_level=None)
+        self._db.backup(copy)
+        self._db.close()
+        self._db = copy
+
     @contextmanager
     def _mapped(self) -> Iterator[None]:
         try:
@@ -215,9 +269,55 @@ class TrialStore:
             raise StoreError(f"{self.path}: {error}; finished trials are kept") from error
 
 
+class Recorder:
+    """Appends the result of a proposal's number, slow ones one by one, fast ones together.
+
+    A result that comes `COMMIT_EVERY_S` or more after the last commit is committed, with those
+    before it.
+    """
+
+    def __init__(
+        self, append: Callable[[Sequence[tuple[object, ...]]], None], clock: Callable[[], float]
+    ) -> None:
+        self._append, self._clock = append, clock
+        self._rows: list[tuple[object, ...]] = []
+        self._committed_s = clock()
+
+    def __call__(self, number: int, result: Scored | Failed) -> None:
+        """Append one."""
+        if isinstance(result, Scored):
+            *values, costs = (getattr(result, f.name) for f in fields(Scored))
+            self._rows.append((number, "ok", *values, json.dumps(dict(costs)), None))
+        else:
+            self._rows.append((number, "failed", *(None,) * 5, 0.0, "{}", result.reason))
+        if self._clock() - self._committed_s >= COMMIT_EVERY_S:
+            self.commit()
+
+    def commit(self) -> None:
+        """Write what was appended to the disk."""
+        rows, self._rows = self._rows, []
+        self._append(rows)
+        self._committed_s = self._clock()
+
+
 def _proposal(row: Sequence[Any]) -> tuple[Any, ...]:
-    number, batch, first, genotype, canonical, *rest = row[:8]
+    number, batch, first, genotype, canonical, *rest = row
     return (number, batch, first, _ints(genotype), _ints(canonical), *rest)
+
+
+def _trial(row: Sequence[Any]) -> Trial | FailedTrial:
+    asked_unix_s, status, *values, reason = row[8:]
+    proposal = Proposal(*_proposal(row[:8]), asked_unix_s=asked_unix_s)
+    about = {f.name: getattr(proposal, f.name) for f in fields(Proposal)}
+    if status != "ok":
+        return FailedTrial(**about, reason=reason)
+    scored = _scored(values)
+    return Trial(**about, **{f.name: getattr(scored, f.name) for f in fields(Scored)})
+
+
+def _scored(values: Sequence[Any]) -> Scored:
+    named = dict(zip((f.name for f in fields(Scored)), values, strict=True))
+    return Scored(**{**named, "costs": json.loads(named["costs"])})
 
 
 def _ints(text: str) -> tuple[int, ...]:

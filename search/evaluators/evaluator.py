@@ -6,9 +6,9 @@ An evaluation that fails is a value of its own with its reason, never a quality 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
@@ -56,5 +56,29 @@ class Evaluator(Protocol):
         Args:
             genotypes: shape ``(n, n_decisions)``.
             seeds: non-negative integers, shape ``(n,)``; training uses them.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Job:
+    """One network to evaluate: its genotype, its seed, and a number that names it."""
+
+    number: int
+    genotype: Genotypes
+    seed: int
+
+
+@runtime_checkable
+class StreamingEvaluator(Protocol):
+    """An evaluator whose workers need not wait for the slowest network of a batch."""
+
+    def stream(
+        self, jobs: Iterator[Job | None]
+    ) -> Iterator[tuple[int, Evaluation | FailedEvaluation]]:
+        """Yield the number and result of each job, in any order.
+
+        A job is taken when a worker is free for it. None in its place says that the next job needs
+        results that are under way: yield one before asking again.
         """
         ...

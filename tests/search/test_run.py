@@ -286,7 +286,7 @@ def test_a_damaged_store_is_refused_by_name(tmp_path: Path) -> None:
     database = sqlite3.connect(file)
     database.execute("PRAGMA user_version = 7")
     database.close()
-    with pytest.raises(NotARun, match="format 1 expected, found 7"):
+    with pytest.raises(NotARun, match="format 2 expected, found 7"):
         load(tmp_path / "run")
 
 

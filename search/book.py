@@ -1,0 +1,144 @@
+"""Book: what a run knows, in memory: its proposals, and the results of its distinct networks."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from hashlib import sha256
+
+import numpy as np
+
+from networks.spaces.space import Genotypes, Space
+from search.config import RunConfig
+from search.errors import TooManyFailures
+from search.trials import Failed, Proposal, Recorder, Scored, Trial, TrialStore
+
+LEAST_JUDGED = 20
+"""Networks that are evaluated before a share of failures says anything."""
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """Where a run stands: proposals with results, of how many, and what they gave."""
+
+    told: int
+    budget: int
+    distinct: int
+    failed: int
+    best_quality: float | None
+
+
+class Book:
+    """See the module; what it takes in goes to the store."""
+
+    def __init__(
+        self, config: RunConfig, space: Space, searcher: str, store: TrialStore, record: Recorder
+    ) -> None:
+        self.config, self.space = config, space
+        self.proposals = store.proposals()
+        self.results: dict[int, Scored | Failed] = {}
+        self._searcher, self._store, self._record = searcher, store, record
+        self._objective = config.objective
+        self._failed, self._best_quality = 0, -math.inf
+        self._new = self._new_failed = 0
+        for number, result in store.results().items():
+            self._add(number, result)
+        self._first = {p.canonical: p.first for p in self.proposals}
+
+    def propose(self, genotypes: Genotypes) -> list[Proposal]:
+        """Number, recognise and commit new proposals, after the results that led to them."""
+        batch = self.proposals[-1].batch + 1 if self.proposals else 0
+        networks = self.space.canonical(genotypes)
+        asked_unix_s = time.time()
+        added = []
+        for number, (genotype, network) in enumerate(
+            zip(genotypes, networks, strict=True), start=len(self.proposals)
+        ):
+            canonical = tuple(network.tolist())
+            added.append(
+                Proposal(
+                    number=number,
+                    batch=batch,
+                    first=self._first.setdefault(canonical, number),
+                    genotype=tuple(genotype.tolist()),
+                    canonical=canonical,
+                    hash=sha256(f"{self.space.name}:{canonical}".encode()).hexdigest()[:16],
+                    seed=evaluation_seed(self.config.seed, network),
+                    searcher=self._searcher,
+                    asked_unix_s=asked_unix_s,
+                )
+            )
+        self._record.commit()
+        self._store.propose(added)
+        self.proposals += added
+        return added
+
+    def take_in(self, number: int, result: Scored | Failed) -> None:
+        """Store the result of a proposal's number.
+
+        Raises:
+            TooManyFailures: the share of failures among what this process evaluated.
+        """
+        self._record(number, result)
+        self._add(number, result)
+        self._new += 1
+        if isinstance(result, Scored):
+            return
+        self._new_failed += 1
+        share = self._new_failed / self._new
+        if self._new >= LEAST_JUDGED and share > self.config.max_failures:
+            raise TooManyFailures(
+                f"expected at most {100 * self.config.max_failures:g} % of evaluations to fail,"
+                f" found {self._new_failed} of {self._new}, the last one: {result.reason}; mend"
+                " that and resume the run: what was evaluated is kept"
+            )
+
+    def missing(self, batch: Sequence[Proposal]) -> list[Proposal]:
+        """Return those of a batch that must be evaluated: new, and without a result."""
+        return [p for p in batch if not p.is_repeat and p.number not in self.results]
+
+    def judged(self, proposal: Proposal) -> tuple[float, tuple[float, ...]] | None:
+        """Return reward and values of a proposal's network; None if its evaluation failed."""
+        result = self.results[proposal.first]
+        if not isinstance(result, Scored):
+            return None
+        costs: Mapping[str, float] = {"latency_ms": result.latency_ms, **result.costs}
+        front = (-costs[name] for name in self._objective.front)
+        return result.reward, (result.quality, *front, result.violation)
+
+    def progress(self) -> Progress:
+        """Return where the run stands."""
+        return Progress(
+            told=sum(p.first in self.results for p in self.proposals[-self._under_way :])
+            + max(0, len(self.proposals) - self._under_way),
+            budget=self.config.budget,
+            distinct=len(self._first),
+            failed=self._failed,
+            best_quality=self._best_quality if math.isfinite(self._best_quality) else None,
+        )
+
+    @property
+    def _under_way(self) -> int:
+        """How many of the last proposals may be without a result."""
+        return self.config.batch * self.config.lookahead
+
+    def _add(self, number: int, result: Scored | Failed) -> None:
+        self.results[number] = result
+        if isinstance(result, Failed):
+            self._failed += 1
+        elif meets(self.config, result):
+            self._best_quality = max(self._best_quality, result.quality)
+
+
+def meets(config: RunConfig, result: Scored | Trial) -> bool:
+    """Return whether a network is within the target and all limits."""
+    target_ms = config.target_ms
+    return result.violation == 0 and (target_ms is None or result.latency_ms <= target_ms)
+
+
+def evaluation_seed(run_seed: int, canonical: Genotypes) -> int:
+    """Return the seed of a network's evaluation: a hash of both, below 2^48."""
+    digest = sha256(f"{run_seed}:".encode() + canonical.astype(np.int8).tobytes()).digest()
+    return int.from_bytes(digest[:6])
