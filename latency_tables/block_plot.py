@@ -69,7 +69,10 @@ def plot_blocks(table: LatencyTable, space: ChainSpace) -> Figure:
 
 @dataclass(frozen=True, slots=True)
 class _Panel:
-    """One block: ``ms`` has the shape (down, across), labels in the same order."""
+    """One block: ``ms`` has the shape (down, across), labels in the same order.
+
+    A step is how many rows or columns one option of the first decision has.
+    """
 
     name: str
     ms: Floats
@@ -77,6 +80,14 @@ class _Panel:
     down: list[str]
     across_names: list[str]
     down_names: list[str]
+
+    @property
+    def step_across(self) -> int:
+        return _step(self.across)
+
+    @property
+    def step_down(self) -> int:
+        return _step(self.down)
 
 
 def _panels(table: LatencyTable, space: ChainSpace) -> list[_Panel]:
@@ -115,14 +126,23 @@ def _panel(name: str, by_choice: Floats, decisions: Sequence[Decision]) -> _Pane
     )
 
 
+def _step(labels: Sequence[str]) -> int:
+    return len(labels) // len({label.split()[0] for label in labels})
+
+
 def _labels(options: Sequence[Sequence[str]]) -> list[str]:
     return ["  ".join(texts) for texts in product(*options)]
 
 
 def _draw_panel(ax: Axes, panel: _Panel, norm: Normalize) -> AxesImage:
     ax.set_facecolor(_MISSING)
-    image = ax.imshow(panel.ms, cmap="cividis", norm=norm, aspect="auto", interpolation="nearest")
+    image = ax.imshow(panel.ms, cmap="viridis", norm=norm, aspect="auto", interpolation="nearest")
     ax.set_yticks(range(len(panel.down)), panel.down, fontsize=6)
     ax.set_ylabel(f"{panel.name}\n{', '.join(panel.down_names)}", fontsize=8)
     ax.tick_params(axis="x", length=0)
+    # lines where the first decision of either axis takes its next option
+    for place in range(panel.step_across, len(panel.across), panel.step_across):
+        ax.axvline(place - 0.5, color="white", linewidth=1.2)
+    for place in range(panel.step_down, len(panel.down), panel.step_down):
+        ax.axhline(place - 0.5, color="white", linewidth=0.6)
     return image

@@ -32,8 +32,8 @@ from latency_tables.errors import ImportFailed, InvalidRow, TableDamaged
 from latency_tables.exporting_tables import checksum_of
 from latency_tables.peer_tables import read_peer_table
 from latency_tables.table import SCHEMA, LatencyTable, Provenance, Row, Status
-from networks.errors import LayerKeyError
-from networks.layers import parse_layer
+from latency_tables.units import parse_unit
+from networks.errors import NetworkError
 
 UNKNOWN = "unknown"
 FORMATS = (".csv", ".json", ".parquet", ".yaml", ".yml")
@@ -197,7 +197,7 @@ def _csv_row(path: Path, line: int, values: Mapping[str, str]) -> Row:
 
     layer = values["layer"]
     try:
-        parse_layer(layer)
+        parse_unit(layer)
         return Row(
             layer=layer,
             hot_ms=of("hot_ms", _float, math.nan),
@@ -215,7 +215,7 @@ def _csv_row(path: Path, line: int, values: Mapping[str, str]) -> Row:
             serial=values.get("serial") or None,
             journal_rows=tuple(map(_int, values.get("journal_rows", "").split())),
         )
-    except (InvalidRow, LayerKeyError, ValueError) as error:
+    except (InvalidRow, NetworkError, ValueError) as error:
         raise ImportFailed(path, str(error), line) from error
 
 

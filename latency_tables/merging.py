@@ -22,7 +22,10 @@ from latency_tables.errors import (
     SpecimenDiffers,
     TableError,
     TablesDisagree,
+    WrongGranularity,
 )
+from latency_tables.granularity import granularity_of
+from latency_tables.operator_pricing import calibrate_operators
 from latency_tables.table import LatencyTable, MeasuredNetwork, Provenance, Row
 
 CHANCE = 0.01
@@ -41,6 +44,7 @@ def merge_tables(name: str, tables: Sequence[LatencyTable]) -> LatencyTable:
     Raises:
         ConditionMismatch: their rows are not comparable; names the fields that differ.
         SpecimenDiffers: anchors are further apart than specimens of one table may be.
+        WrongGranularity: some price layers and some single operators.
         TablesDisagree: rows differ by more than noise explains; names the first.
         TableError: fewer than two different tables, or nothing by which two can be compared.
     """
@@ -68,27 +72,32 @@ def merge_tables(name: str, tables: Sequence[LatencyTable]) -> LatencyTable:
     reasons = sorted(
         (layer, reason) for table in different for layer, reason in table.invalid.items()
     )
-    return calibrate(
-        LatencyTable.from_rows(
-            name,
-            different[0].condition,
-            rows.values(),
-            provenance=_provenance(different),
-            networks=tuple(networks.values()),
-            invalid={layer: reason for layer, reason in reasons if layer not in rows},
-            anchors=tuple(anchors.values()),
-        )
+    merged = LatencyTable.from_rows(
+        name,
+        different[0].condition,
+        rows.values(),
+        provenance=_provenance(different),
+        networks=tuple(networks.values()),
+        invalid={layer: reason for layer, reason in reasons if layer not in rows},
+        anchors=tuple(anchors.values()),
     )
+    by_operators = granularity_of(merged) == "operator"
+    return calibrate_operators(merged) if by_operators else calibrate(merged)
 
 
 def _distinct(tables: Sequence[LatencyTable]) -> list[LatencyTable]:
     """Return the tables that differ, in an order that does not depend on how they came."""
-    by_content = {table.to_bytes(): table for table in tables}
-    return [by_content[content] for content in sorted(by_content)]
+    by_content = {(table.name, table.to_bytes()): table for table in tables}
+    return [by_content[key] for key in sorted(by_content)]
 
 
 def _require_alike(first: LatencyTable, second: LatencyTable) -> None:
     """Check that two tables of one condition may become one."""
+    if len(first) and len(second) and granularity_of(first) != granularity_of(second):
+        raise WrongGranularity(
+            f"expected tables of one granularity, found {first.name!r} by {granularity_of(first)}"
+            f" and {second.name!r} by {granularity_of(second)}; keep them apart"
+        )
     mine, theirs = _anchors(first), _anchors(second)
     if mine.keys() & theirs.keys():
         difference = differ(mine, theirs)

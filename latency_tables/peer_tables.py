@@ -11,6 +11,7 @@ import math
 import re
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from typing import Literal
 
 from latency_tables.errors import ImportFailed, InvalidRow
 from latency_tables.peer_keys import NotOneLayer, family_of, translate_key
@@ -78,46 +79,53 @@ def _peer_row(path: Path, line: int, layer: str, figures: Mapping[str, str]) -> 
 
 
 def _entries(path: Path, text: str) -> Iterator[tuple[str, tuple[int, dict[str, str]]]]:
-    """Yield each key with its line and its figures as text, from the events of a YAML file.
+    """Yield each key with its line and its figures as text: two levels of mappings, no more.
 
-    No object is made of anything: two levels of mappings of plain scalars pass, and tags, aliases,
-    lists, deeper levels and keys that come twice are refused. So no file can run code or unfold
-    to more than its own size.
+    Nothing is made of what is read, so no file can run code or unfold to more than its own size.
     """
-    import yaml
-
-    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
     seen: set[str] = set()
     scalars: list[str] = []  # of the entry that is open
     key, line, depth = "", 0, 0
+    for kind, value, place in _events(path, text):
+        if kind == "open":
+            depth += 1
+            if depth > 2 or (depth == 2 and not key):
+                raise ImportFailed(path, "expected two levels of mappings, found more", place)
+        elif kind == "close":
+            depth -= 1
+            if depth == 1:
+                yield key, (line, _figures(path, line, scalars))
+                key, scalars = "", []
+        elif depth == 2:
+            scalars.append(value)
+        elif depth == 0 or key:
+            found = f"found {value[:40]!r}"
+            raise ImportFailed(path, f"expected KEY: {{mean: ...}}, {found}", place)
+        else:
+            key, line = value, place
+            if key in seen or not key:
+                raise ImportFailed(path, f"expected each key once, found {key!r}", place)
+            seen.add(key)
+
+
+def _events(path: Path, text: str) -> Iterator[tuple[Literal["open", "close", "scalar"], str, int]]:
+    """Yield what a YAML file is made of, a scalar's text, and its line; no tags, aliases, lists."""
+    import yaml
+
     try:
-        for event in yaml.parse(text, Loader=loader):
-            place = event.start_mark.line + 1
+        for event in yaml.parse(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader)):
+            place = 0 if event.start_mark is None else event.start_mark.line + 1
+            tag = getattr(event, "tag", None)
             if isinstance(event, yaml.AliasEvent | yaml.SequenceStartEvent):
                 raise ImportFailed(path, "expected KEY: {mean: ...}, found an alias or list", place)
-            if getattr(event, "tag", None) is not None:
-                raise ImportFailed(path, f"expected no tags, found {event.tag}", place)
+            if tag is not None:
+                raise ImportFailed(path, f"expected no tags, found {tag}", place)
             if isinstance(event, yaml.MappingStartEvent):
-                depth += 1
-                if depth > 2 or (depth == 2 and not key):
-                    raise ImportFailed(path, "expected two levels of mappings, found more", place)
+                yield "open", "", place
             elif isinstance(event, yaml.MappingEndEvent):
-                depth -= 1
-                if depth == 1:
-                    yield key, (line, _figures(path, line, scalars))
-                    key, scalars = "", []
+                yield "close", "", place
             elif isinstance(event, yaml.ScalarEvent):
-                if depth == 2:
-                    scalars.append(event.value)
-                elif depth == 0 or key:
-                    raise ImportFailed(
-                        path, f"expected KEY: {{mean: ...}}, found {event.value[:40]!r}", place
-                    )
-                else:
-                    key, line = event.value, place
-                    if key in seen or not key:
-                        raise ImportFailed(path, f"expected each key once, found {key!r}", place)
-                    seen.add(key)
+                yield "scalar", event.value, place
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         what = getattr(error, "problem", None) or getattr(error, "reason", None) or "no YAML"

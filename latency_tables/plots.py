@@ -7,6 +7,7 @@ imported when one is drawn.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,6 +23,7 @@ from networks.errors import NetworkError
 from networks.names import find_network
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 Floats = npt.NDArray[np.float64]
@@ -75,7 +77,7 @@ def plot_drift(versions: Mapping[str, LatencyTable]) -> Figure:
     places = np.arange(len(names))
     changes = [_changes(tables[0], table, name) for name, table in versions.items()]
     kinds = sorted({kind for layers, _ in changes for kind in np.unique(_kinds(layers)).tolist()})
-    figure = Figure(figsize=(max(6.4, 2.5 + 0.55 * len(names)), 4.4), layout="constrained")
+    figure = Figure(figsize=(max(6.4, 1.5 + 0.55 * len(names)), 5.0), layout="constrained")
     ax = figure.subplots()
     bands = [anchor.band for anchor in tables[0].anchors]
     if bands:
@@ -93,13 +95,13 @@ def plot_drift(versions: Mapping[str, LatencyTable]) -> Figure:
     ).T
     ax.errorbar(
         places, middle, yerr=[middle - low, high - middle], fmt="s-", color=_COLOURS[0],
-        linewidth=2, elinewidth=1, capsize=3, label="all layers (5 % to 95 % of them)", zorder=1,
+        linewidth=2, elinewidth=1, capsize=3, label="all layers, bars 5 % to 95 %", zorder=1,
     )  # fmt: skip
     ax.set_xticks(places, names, rotation=45 if len(names) > 6 else 0)
     ax.set_xlabel("version of the table")
     ax.set_ylabel(f"latency against version {names[0]} (%)")
     ax.set_title(f"{tables[-1].name}: drift over versions", fontsize=12)
-    figure.legend(loc="outside right upper", frameon=False, fontsize=8)
+    figure.legend(loc="outside lower center", ncols=3, frameon=False, fontsize=8)
     return figure
 
 
@@ -133,50 +135,61 @@ def plot_networks(table: LatencyTable, validated: Sequence[ValidatedNetwork] = (
 
     if table.calibration is None:
         raise Uncalibrated(table.name)
-    calibration, std = _calibration_points(table)
-    seen = np.array([[p.measured_ms, p.predicted_ms] for p in validated]).reshape(-1, 2).T
-    if not calibration.size and not seen.size:
+    seen = [_Point(p.measured_ms, p.predicted_ms, p.interval_ms) for p in validated]
+    calibration = _calibration_points(table)
+    if not calibration and not seen:
         raise TableError(f"table {table.name!r} has no network to show: run hilnas table validate")
     figure = Figure(figsize=(6.4, 7.0), layout="constrained")
     upper, lower = figure.subplots(2, sharex=True, gridspec_kw={"height_ratios": (2.2, 1)})
-    top = 1.06 * max(calibration.max(initial=0), seen.max(initial=0))
+    top = 1.06 * max(max(p.measured_ms, p.predicted_ms) for p in (*calibration, *seen))
     upper.plot([0, top], [0, top], color=_GREY, linewidth=1, zorder=1)
     lower.axhline(0, color=_GREY, linewidth=1)
-    known = np.array([np.nan if p.std_ms is None else p.std_ms for p in validated])
-    groups = [
-        (calibration, std, "^", _COLOURS[1], "calibration network"),
-        (seen, known, "o", _COLOURS[0], "validated, never seen before"),
-    ]
-    for (measured, predicted), std_ms, marker, colour, label in groups:
-        if not measured.size:
-            continue
-        reach = 1.645 * std_ms
-        upper.errorbar(
-            measured, predicted, yerr=reach, fmt=marker, color=colour, markersize=5,
-            elinewidth=1, label=f"{label} ({measured.size})",
-        )  # fmt: skip
-        lower.errorbar(
-            measured, 100 * (predicted / measured - 1), yerr=100 * reach / measured, fmt=marker,
-            color=colour, markersize=5, elinewidth=1,
-        )  # fmt: skip
-    upper.set_ylabel("predicted by the table (ms)")
-    upper.set_ylim(0, top)
-    upper.set_xlim(0, top)
+    for points, marker, colour, label in (
+        (calibration, "^", _COLOURS[1], "calibration network"),
+        (seen, "o", _COLOURS[0], "validated, never seen before"),
+    ):
+        if points:
+            _draw_points(upper, lower, points, marker, colour, f"{label} ({len(points)})")
+    upper.set(ylabel="predicted by the table (ms)", xlim=(0, top), ylim=(0, top))
     upper.legend(frameon=False)
-    lower.set_ylabel("error of the prediction (%)")
-    lower.set_xlabel("measured end to end (ms)")
+    lower.set(ylabel="error of the prediction (%)", xlabel="measured end to end (ms)")
     figure.suptitle(f"{table.name}: whole networks", fontsize=12)
     return figure
 
 
-def _calibration_points(table: LatencyTable) -> tuple[Floats, Floats]:
-    """Return measured and predicted latencies, shape (2, n), and standard deviations, (n,)."""
-    points, std = [], []
+@dataclass(frozen=True, slots=True)
+class _Point:
+    """One network; the interval is where the table expects another session's value."""
+
+    measured_ms: float
+    predicted_ms: float
+    interval_ms: tuple[float, float] | None
+
+
+def _calibration_points(table: LatencyTable) -> list[_Point]:
+    points = []
     for network in table.networks:
         try:
             prediction = predict_any(table, find_network(network.label))
-        except (NetworkError, TableError):  # not a network's text, or a layer that is not priced
+        except (NetworkError, TableError):  # no network's text, or a layer that is not priced
             continue
-        points.append((network.latency_ms, prediction.latency_ms))
-        std.append(np.nan if prediction.std_ms is None else prediction.std_ms)
-    return np.array(points, dtype=float).reshape(-1, 2).T, np.array(std, dtype=float)
+        points.append(_Point(network.latency_ms, prediction.latency_ms, prediction.interval()))
+    return points
+
+
+def _draw_points(
+    upper: Axes, lower: Axes, points: Sequence[_Point], marker: str, colour: str, label: str
+) -> None:
+    measured = np.array([p.measured_ms for p in points])
+    predicted = np.array([p.predicted_ms for p in points])
+    ends = np.array([p.interval_ms or (p.predicted_ms, p.predicted_ms) for p in points]).T
+    reach = np.abs(ends - predicted)
+    relative = measured / 100
+    for axes, values, scale in (
+        (upper, predicted, np.ones(len(points))),
+        (lower, (predicted - measured) / relative, relative),
+    ):
+        axes.errorbar(
+            measured, values, yerr=reach / scale, fmt=marker, color=colour, markersize=5,
+            elinewidth=1, label=label,
+        )  # fmt: skip
