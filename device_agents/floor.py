@@ -36,7 +36,12 @@ def reference_pace_ns(visits: Iterable[Visit]) -> int | None:
 
     ``None`` when no visit has a pace, or only some have.
     """
-    paces = [visit.pace_ns for visit in visits]
+    return fastest_pace_ns(visit.pace_ns for visit in visits)
+
+
+def fastest_pace_ns(paces_ns: Iterable[int | None]) -> int | None:
+    """Return the `reference_pace_ns` of visits with these paces."""
+    paces = list(paces_ns)
     known = sorted(pace for pace in paces if pace is not None)
     if not known or len(known) < len(paces):
         return None

@@ -20,6 +20,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from statistics import NormalDist
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
@@ -63,7 +64,7 @@ def intervals(
         session: scatter of a session's value, in scatters of one visit.
         common_std: relative standard deviation, from session to session, of a factor of all rows.
     """
-    from scipy import stats
+    from scipy.special import stdtrit
 
     if not rows:
         return []
@@ -74,10 +75,10 @@ def intervals(
     between = np.array([_variance(row.sessions) for row in rows])
     variance = (FREEDOM * (session * scatter) ** 2 + more * between) / (FREEDOM + more)
     quantile = (1 + LEVEL) / 2
-    student = stats.t.ppf(quantile, FREEDOM + more)
+    student = stdtrit(FREEDOM + more, quantile)
     used = np.array([row.used for row in rows])
     reach = np.hypot(
-        student * np.sqrt(variance * (1 + 1 / used)), stats.norm.ppf(quantile) * common_std
+        student * np.sqrt(variance * (1 + 1 / used)), NormalDist().inv_cdf(quantile) * common_std
     )
     values = np.array([row.value for row in rows])
     ends = zip(values * np.exp(-reach), values * np.exp(reach), strict=True)

@@ -21,7 +21,7 @@ from dataclasses import astuple, dataclass
 from pathlib import Path
 from typing import Any, Literal, Self
 
-from device_agents.floor import reference_pace_ns
+from device_agents.floor import fastest_pace_ns
 from device_agents.measurement import Condition, FailedVisit, Origin, Outcome, Role, Visit
 from device_agents.packs import PackVisit
 from device_agents.processes import ProcessVisit
@@ -172,8 +172,12 @@ class Journal:
 
     def pace_ns(self, condition: Condition) -> int | None:
         """Return the pace of the core that floors under ``condition`` are stated at, if known."""
-        outcomes = (v for visits in self.visits(condition).values() for v in visits)
-        return reference_pace_ns(v for v in outcomes if isinstance(v, Visit))
+        rows = self._rows(
+            "SELECT pace_ns FROM visits JOIN sessions ON sessions.id = session"
+            " WHERE condition = ? AND purpose IN ('profile', 'refresh') AND hot_wall_ns NOT NULL",
+            (_condition_text(condition),),
+        )
+        return fastest_pace_ns(pace_ns for (pace_ns,) in rows)
 
     def count_visits(self) -> int:
         """Return the number of visits of any kind."""

@@ -114,7 +114,8 @@ def _evidence(
 ) -> Evidence:
     """Return what the visits and the sessions of a model say of its scatter."""
     sessions: dict[int, float] = {}
-    for session in dict.fromkeys(entry.session for entry in entries):
+    numbers = dict.fromkeys(entry.session for entry in entries)
+    for session in numbers if len(numbers) > 1 else ():  # one alone tells of no other
         outcomes = [entry.outcome for entry in entries if entry.session == session]
         try:
             sessions[session] = session_floor(outcomes, condition, plan, pace_ns=pace_ns).hot_ns
