@@ -137,8 +137,9 @@ class ResidentPlan:
 
     A model is done when it has at least ``min_visits`` visits in as many rounds and the ``agree``
     smallest visit minima, each at the core's pace of that moment, lie within ``tolerance`` of the
-    smallest (of minima at a pace, one in twelve is passed over); or when it has ``max_visits``. The first rounds start ``round_interval_s`` apart or
-    more, so that ``min_visits`` of a few models take ``min_span_s``, not one slow phase.
+    smallest (of minima at a pace, one in twelve is passed over); or when it has ``max_visits``.
+    The first rounds start ``round_interval_s`` apart or more, so that ``min_visits`` of a few
+    models take ``min_span_s``, not one slow phase.
     Source: reference measurements, adaptive plan (10-11 visits a layer, two independent trials
     agree within 3 % for 94.7 % of layers).
     """
