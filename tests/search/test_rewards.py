@@ -4,6 +4,7 @@ import math
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 import torch
 from hypothesis import given
@@ -86,7 +87,8 @@ def test_float32_stays_float32_and_arguments_stay_as_they_were(kind: str) -> Non
 def test_a_large_batch_is_its_parts(kind: str, precision: type) -> None:
     reward, rng = make_reward(kind, target_ms=50), np.random.default_rng(1)
     n = 2 * CHUNK + 3
-    quality, latency_ms = (rng.uniform(*ends, n).astype(precision) for ends in ((0, 1), (9, 99)))
+    quality: npt.NDArray[np.floating] = rng.uniform(0, 1, n).astype(precision)
+    latency_ms: npt.NDArray[np.floating] = rng.uniform(9, 99, n).astype(precision)
     found = reward(quality, latency_ms)
     parts = [slice(i, i + 1000) for i in range(0, n, 1000)]
     expected = [reward(quality[part], latency_ms[part]) for part in parts]
