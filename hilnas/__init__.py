@@ -5,6 +5,7 @@ that returns a frozen result; a notebook can call the same function. Heavy impor
 the verb that needs them.
 
     console     what verbs share: exit codes, printing, progress, common options
+    counting    table count
     devices     devices, doctor, emulate phone
     exchange    table diff | merge | import | export | plot
     exporting   export, export-layers
@@ -20,6 +21,7 @@ from __future__ import annotations
 import sys
 
 from hilnas import (
+    counting,
     devices,
     exchange,
     exporting,
@@ -33,6 +35,7 @@ from hilnas.console import DEBUG, app
 
 __all__ = [
     "app",
+    "counting",
     "devices",
     "exchange",
     "exporting",

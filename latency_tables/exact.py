@@ -115,13 +115,23 @@ class PricedSpace:
         networks = self.networks
         low, high = networks.within_bounds(target_ms)
         scale_low = scale_high = None
-        if self.scale_std is not None:
-            shift = math.exp(Z * self.scale_std)
-            scale_low, scale_high = map(networks.within, (target_ms / shift, target_ms * shift))
+        targets_ms = self.target_range_ms(target_ms)
+        if targets_ms is not None:
+            scale_low, scale_high = map(networks.within, targets_ms)
         genotypes = self.genotypes.within(target_ms)
         return Within(
             target_ms, networks.within(target_ms), low, high, scale_low, scale_high, genotypes
         )
+
+    def target_range_ms(self, target_ms: float) -> tuple[float, float] | None:
+        """Return the targets that are this one if the scale is at an end of its 90 % interval.
+
+        None where the scale's error is not known.
+        """
+        if self.scale_std is None:
+            return None
+        factor = math.exp(Z * self.scale_std)
+        return target_ms / factor, target_ms * factor
 
     def sample_within(self, n: int, rng: np.random.Generator, target_ms: float) -> Genotypes:
         """Return ``n`` networks that meet the target, each as likely as any other.

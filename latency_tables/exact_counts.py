@@ -185,7 +185,7 @@ class Distribution:
     def quantile_ms(self, share: float) -> float:
         """Return the least latency that at least this share meets; off by the grid's rounding."""
         wanted = max(1, math.ceil(Fraction(repr(float(share))) * self.total))
-        return float(np.searchsorted(self.cumulative, wanted) * self.grid.step_ms)
+        return float(self.latencies_ms[np.searchsorted(self.cumulative, wanted)])
 
     def _at_most(self, steps: int) -> int:
         return 0 if steps < 0 else int(self.cumulative[min(steps, len(self.cumulative) - 1)])
