@@ -17,6 +17,7 @@ from pathlib import Path
 from benchmarks.claim import print_claim
 from device_agents.measurement import DEFAULT_PLAN
 from device_agents.open import open_agent
+from latency_tables.calibration import NETWORKS as CALIBRATION_NETWORKS
 from latency_tables.calibration import choose_networks
 from latency_tables.profile import profile
 from latency_tables.store import TableDirectory
@@ -48,7 +49,7 @@ def choose_unseen(
 ) -> tuple[list[Network], list[Network]]:
     """Return the calibration networks, and ``n`` random others."""
     space = make_space(space_name, resolution=resolution)
-    calibration = list(choose_networks(space))
+    calibration = list(choose_networks(space, n=CALIBRATION_NETWORKS))
     drawn = draw_networks(space, n + len(calibration), seed=seed)
     return calibration, [network for network in drawn if network not in calibration][:n]
 
@@ -83,7 +84,7 @@ def describe_calibration(table: LatencyTable) -> dict[str, float]:
         "calibration_networks": found.networks,
         "scale": found.scale,
         "scale_std_pct": 100 * (found.scale_std or math.nan),
-        "call_us": 1e3 * sum(found.coefficients),
+        **{f"{found.kind}_{i}": value for i, value in enumerate(found.coefficients)},
         "residual_pct": 100 * (found.residual or math.nan),
     }
 

@@ -106,7 +106,7 @@ def profile(
     With tables of other devices or conditions as priors, the most informative layers are measured
     for the budget, and the others predicted, flagged, each with the interval that it lies in.
     """
-    from latency_tables.calibration import choose_networks
+    from latency_tables.calibration import NETWORKS, choose_networks
     from latency_tables.fleet_profile import profile_fleet
     from latency_tables.granularity import only_layers, units_to_price
     from latency_tables.profile import Request
@@ -134,7 +134,7 @@ def profile(
 
     with open_agents(device, devices_file, options) as agents, progress_bar() as update:
         request = Request(
-            networks=choose_networks(chosen, seed=seed),
+            networks=choose_networks(chosen, n=NETWORKS, seed=seed),
             precision=precision,
             plan=options.plan(agents[0], span),
             budget_s=budget,

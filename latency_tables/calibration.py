@@ -1,27 +1,26 @@
 """Calibration: what ties a sum of layers to a whole network.
 
-    latency of a network = scale x sum over its layers of (row - call)
+    latency of a network = scale x sum over its layers of a share, by default the row
 
 A layer on its own keeps its weights in the cache and a network does not, so sums are up to 10 %
-low: the scale. Each layer on its own also pays for the call of the runtime, about 1 us here, which
-a network pays once; that is taken out only where leave-one-out cross-validation over the
-calibration networks says so by more than one standard error of the gain, and never as much as a
-row. Measured, 9 calibration networks of 39 at random, error of the others: int8 0.53 % with the
-scale alone, 0.37 % with the call; float32 2.35 % and 2.19 %.
+low: the scale, the Hodges-Lehmann middle of measured / summed on logarithms, as precise as a mean
+and not moved by one or two networks that were disturbed. One of two terms may join it:
 
-The scale is the Hodges-Lehmann middle of measured / summed, on logarithms: as precise as a mean,
-and not moved by the one or two networks that were disturbed.
+    call    each layer on its own pays for the call of the runtime, about 1 us here, a network once
+    cold    a network finds part of what a layer touches as cold as a first invocation does
 
-What is left in float32 is the working set (weights and largest activation): beyond 15 MB here it
-costs a part of the layers' cold excess, 1.2 % error instead of 2.2 %. That is no sum over layers,
-changes with the machine's other load, and is not part of a table.
+A term is taken only where leave-one-out cross-validation over the calibration networks says so, by
+more than one standard error of the gain. Shares stay positive, and sums stay sums. What it is worth
+on networks that were not fitted, and what is left, is printed by `benchmarks.calibration_choice`:
+in float32, networks whose weights and largest activation exceed 11 to 16 MB here slow down by more
+than any sum over layers knows.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import cache
 
 import numpy as np
@@ -31,6 +30,7 @@ from latency_tables.granularity import require_layers_table
 from latency_tables.table import (
     LEAST_SHARE,
     Calibration,
+    CalibrationKind,
     Floats,
     LatencyTable,
     MeasuredNetwork,
@@ -40,19 +40,22 @@ from networks.layers import Layer
 from networks.network import Network
 from networks.spaces.space import LayerSpace
 
+NETWORKS = 20
+"""Calibration networks of a space: with 9, half of the terms that hold are not seen to."""
 CANDIDATES = 200
-LEAST_FOR_CALL = 6  # networks, without which cross-validation says nothing
+LEAST_FOR_TERM = 6  # networks, without which cross-validation says nothing
 LEAST_GAIN = 1e-4  # of relative error; less is not worth a number
 SESSION_STD = 0.01
 """Relative standard deviation of what all networks share in one session and not in another."""
 
 
-def calibrate(table: LatencyTable) -> LatencyTable:
+def calibrate(table: LatencyTable, *, scale_only: bool = False) -> LatencyTable:
     """Return the table with the calibration that its rows and networks give, if any does.
 
     A network with a layer that has no row does not count, see `unpriced_networks`.
     """
-    return replace(table, calibration=fit_calibration(table, table.networks))
+    fit = fit_calibration(table, table.networks, scale_only=scale_only)
+    return replace(table, calibration=fit)
 
 
 def unpriced_networks(table: LatencyTable) -> dict[str, str]:
@@ -66,26 +69,66 @@ def unpriced_networks(table: LatencyTable) -> dict[str, str]:
     return found
 
 
-def fit_calibration(table: LatencyTable, networks: Sequence[MeasuredNetwork]) -> Calibration | None:
-    """Return the calibration from these networks, or None if the table prices none of them."""
+@dataclass(frozen=True, slots=True)
+class _Term:
+    """What joins the sums of rows, times a coefficient between 0 and ``most``."""
+
+    kind: CalibrationKind
+    values_ms: Floats  # by network
+    most: float
+
+
+def fit_calibration(
+    table: LatencyTable, networks: Sequence[MeasuredNetwork], *, scale_only: bool = False
+) -> Calibration | None:
+    """Return the calibration from these networks, or None if the table prices none of them.
+
+    Args:
+        scale_only: whether no term may join the scale.
+    """
     sums = np.array([table.hot_ms(network.layers).sum() for network in networks])
-    priced = np.isfinite(sums)
-    if not priced.any():
+    counting = [network for network, ms in zip(networks, sums, strict=True) if np.isfinite(ms)]
+    if not counting:
         return None
-    sums = sums[priced]
-    measured = np.array([network.latency_ms for network in networks])[priced]
-    layers = np.array([len(network.layers) for network in networks])[priced]
-    most_ms = (1 - LEAST_SHARE) * float(table.rows["hot_ms"].to_numpy().min())
-    call_ms = 0.0
-    if len(sums) >= LEAST_FOR_CALL and _call_is_worth_it(sums, layers, measured, most_ms):
-        call_ms = _fit_call(sums, layers, measured, most_ms)
-    logs = np.log(measured / (sums - call_ms * layers))
+    sums = sums[np.isfinite(sums)]
+    measured = np.array([network.latency_ms for network in counting])
+    terms = [] if scale_only or len(sums) < LEAST_FOR_TERM else _terms(table, counting)
+    gains = [_gain(sums, term, measured) for term in terms]
+    kind: CalibrationKind = "scale"
+    coefficients: tuple[float, ...] = ()
+    if gains and max(gains) > 0:
+        term = terms[int(np.argmax(gains))]
+        coefficient = _fit_term(sums, term.values_ms, measured, term.most)
+        if coefficient > 0:
+            sums = sums + coefficient * term.values_ms
+            usual = (_usual_excess(table),) if term.kind == "scale-and-cold" else ()
+            kind, coefficients = term.kind, (coefficient, *usual)
+    logs = np.log(measured / sums)
     middle = _middle(logs)
-    residual = _residual(logs - middle, fitted=2 if call_ms else 1)
+    residual = _residual(logs - middle, fitted=1 if kind == "scale" else 2)
     return Calibration(
-        math.exp(middle), residual, len(logs), _scale_std(residual, len(logs)),
-        "scale-and-call" if call_ms else "scale", (call_ms,) if call_ms else (),
-    )  # fmt: skip
+        math.exp(middle), residual, len(logs), _scale_std(residual, len(logs)), kind, coefficients
+    )
+
+
+def _terms(table: LatencyTable, networks: Sequence[MeasuredNetwork]) -> list[_Term]:
+    """Return the terms of these networks; none of cold samples where some are missing."""
+    layers = np.array([len(network.layers) for network in networks], dtype=np.float64)
+    most_ms = (1 - LEAST_SHARE) * float(table.rows["hot_ms"].to_numpy().min())
+    found = [_Term("scale-and-call", -layers, most_ms)]
+    excess = [
+        np.maximum(table.cold_ms(network.layers) - table.hot_ms(network.layers), 0.0).sum()
+        for network in networks
+    ]
+    if np.isfinite(excess).all():
+        found.append(_Term("scale-and-cold", np.array(excess), 1.0))
+    return found
+
+
+def _usual_excess(table: LatencyTable) -> float:
+    """Return the median of (cold - row) / row."""
+    hot, cold = (table.rows[name].to_numpy() for name in ("hot_ms", "cold_ms"))
+    return float(np.nanmedian(np.maximum(cold / hot - 1, 0.0)))
 
 
 def _middle(logs: Floats) -> float:
@@ -110,28 +153,30 @@ def _scale_std(residual: float | None, n: int) -> float | None:
     return math.hypot(residual * math.sqrt(math.pi / 3 / n), SESSION_STD)
 
 
-def _fit_call(sums: Floats, layers: Floats, measured: Floats, most_ms: float) -> float:
-    """Return the call in milliseconds, 0 to ``most_ms``: relative least squares with a scale."""
-    columns = np.stack([sums, -layers], axis=1) / measured[:, None]
-    scale, scaled_call = np.linalg.lstsq(columns, np.ones(len(measured)), rcond=None)[0]
-    return float(np.clip(scaled_call / scale, 0.0, most_ms)) if scale > 0 else 0.0
+def _fit_term(sums: Floats, values: Floats, measured: Floats, most: float) -> float:
+    """Return the term's coefficient, 0 to ``most``, by relative least squares with a scale."""
+    columns = np.stack([sums, values], axis=1) / measured[:, None]
+    scale, scaled = np.linalg.lstsq(columns, np.ones(len(measured)), rcond=None)[0]
+    return float(np.clip(scaled / scale, 0.0, most)) if scale > 0 else 0.0
 
 
-def _call_is_worth_it(sums: Floats, layers: Floats, measured: Floats, most_ms: float) -> bool:
-    """Return whether each network is predicted better by the others' call and scale.
+def _gain(sums: Floats, term: _Term, measured: Floats) -> float:
+    """Return how much better the others predict each network with the term, 0 if by chance.
 
-    By more than the standard error of the mean gain, so that chance seldom makes it so.
+    The mean gain of relative errors counts where it is more than its standard error.
     """
     gains = []
     for number in range(len(sums)):
         rest = np.arange(len(sums)) != number
+        with_term = _fit_term(sums[rest], term.values_ms[rest], measured[rest], term.most)
         errors = []
-        for call_ms in (0.0, _fit_call(sums[rest], layers[rest], measured[rest], most_ms)):
-            logs = np.log(measured / (sums - call_ms * layers))
+        for coefficient in (0.0, with_term):
+            logs = np.log(measured / (sums + coefficient * term.values_ms))
             errors.append(abs(float(logs[number]) - _middle(logs[rest])))
         gains.append(errors[0] - errors[1])
     chance = float(np.std(gains, ddof=1)) / math.sqrt(len(gains))
-    return float(np.mean(gains)) > max(chance, LEAST_GAIN)
+    mean = float(np.mean(gains))
+    return mean if mean > max(chance, LEAST_GAIN) else 0.0
 
 
 def calibrated_ms(table: LatencyTable, layers: Sequence[Layer]) -> Floats:
@@ -148,7 +193,8 @@ def calibrated_ms(table: LatencyTable, layers: Sequence[Layer]) -> Floats:
         raise Uncalibrated(table.name, unpriced_networks(table))
     if not calibration.is_additive:
         raise NotAdditive(table.name, calibration.kind)
-    return calibration.shares_ms(table.hot_ms([layer.key for layer in layers]))
+    keys = [layer.key for layer in layers]
+    return calibration.shares_ms(table.hot_ms(keys), table.cold_ms(keys))
 
 
 def choose_networks(space: LayerSpace, *, n: int = 9, seed: int = 0) -> tuple[Network, ...]:

@@ -37,7 +37,7 @@ def calibrate_operators(table: LatencyTable) -> LatencyTable:
     """Return the table by operators with its calibration, None while it has no `BASELINE`."""
     if BASELINE.key not in table:
         return replace(table, calibration=None)
-    found = calibrate(without_call(table)).calibration
+    found = calibrate(without_call(table), scale_only=True).calibration
     if found is not None:
         found = replace(found, kind="scale-and-call", coefficients=(call_ms(table),))
     return replace(table, calibration=found)

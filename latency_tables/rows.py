@@ -16,7 +16,7 @@ from latency_tables.errors import InvalidRow
 
 LATENCIES = ("hot_ms", "cold_ms", "low_ms", "high_ms", "p90_ms")
 Status = Literal["ok", "unstable", "predicted"]
-CalibrationKind = Literal["scale", "scale-and-call"]
+CalibrationKind = Literal["scale", "scale-and-call", "scale-and-cold"]
 LEAST_SHARE = 0.1  # of a row, whatever the call of the runtime takes
 LEVEL = 0.90
 """Probability that another session's value lies in a row's interval."""
@@ -125,12 +125,18 @@ class MeasuredNetwork:
 
 @dataclass(frozen=True, slots=True)
 class Calibration:
-    """``latency = scale x sum of (row - call)``, from ``networks`` networks.
+    """``latency = scale x sum of shares``, from ``networks`` networks.
 
-    residual    relative standard deviation of networks around it; None from one network
-    scale_std   relative standard error of the scale itself, in another session; None where unknown
-    kind        ``scale``: there is no call; ``scale-and-call``, which only cross-validation may
-                choose: ``coefficients`` holds one, in milliseconds
+    residual        relative standard deviation of networks around it; None where too few tell
+    scale_std       relative standard error of the scale, in another session; None where unknown
+    kind            what a layer's share is; others than the first only if cross-validation says so
+    coefficients    the kind's own numbers
+
+    kind            share of a layer                  coefficients
+    scale           row                               none
+    scale-and-call  row - call                        call in milliseconds
+    scale-and-cold  row + part x (cold - row)         part, 0 to 1; usual (cold - row) / row, which
+                                                      stands in where a row has no cold sample
     """
 
     scale: float
@@ -143,24 +149,32 @@ class Calibration:
     def __post_init__(self) -> None:
         if not (math.isfinite(self.scale) and self.scale > 0 and self.networks > 0):
             raise InvalidRow(f"a calibration's scale is finite and over 0, found {self}")
-        wanted = 0 if self.kind == "scale" else 1
-        known = self.kind in get_args(CalibrationKind) and len(self.coefficients) == wanted
+        wanted = {"scale": 0, "scale-and-call": 1, "scale-and-cold": 2}
+        known = wanted.get(self.kind) == len(self.coefficients)
         if not (known and all(math.isfinite(c) and c >= 0 for c in self.coefficients)):
             raise InvalidRow(f"a calibration is of a known kind with its numbers, found {self}")
 
     @property
     def is_additive(self) -> bool:
         """Whether a network's latency is a sum over its layers, as exact answers need it."""
-        return self.kind in ("scale", "scale-and-call")
+        return self.kind in get_args(CalibrationKind)
 
-    def shares_ms(self, rows_ms: Floats) -> Floats:
+    def shares_ms(self, rows_ms: Floats, cold_ms: Floats | None = None) -> Floats:
         """Return what rows contribute to a network's latency, of any shape, NaN where they are.
 
         No share is less than a tenth of its row times the scale.
+
+        Args:
+            cold_ms: of the same rows, NaN where there is no cold sample.
         """
-        call_ms = sum(self.coefficients)
-        shares: Floats = self.scale * np.maximum(rows_ms - call_ms, LEAST_SHARE * rows_ms)
-        return shares
+        if self.kind == "scale-and-cold":
+            part, usual = self.coefficients
+            known = np.full_like(rows_ms, np.nan) if cold_ms is None else cold_ms - rows_ms
+            excess = np.where(np.isnan(known), usual * rows_ms, np.maximum(known, 0.0))
+            shares: Floats = rows_ms + part * excess
+        else:
+            shares = np.maximum(rows_ms - sum(self.coefficients), LEAST_SHARE * rows_ms)
+        return self.scale * shares
 
 
 @dataclass(frozen=True, slots=True)

@@ -180,6 +180,10 @@ class LatencyTable:
         """Return the hot floor of each layer key, shape ``(n,)``, NaN where there is no row."""
         return self._values(self.rows["hot_ms"].to_numpy(), layers)
 
+    def cold_ms(self, layers: Sequence[str]) -> Floats:
+        """Return the cold median of each layer key, shape ``(n,)``, NaN where there is none."""
+        return self._values(self.rows["cold_ms"].to_numpy(), layers)
+
     def relative_std(self, layers: Sequence[str]) -> Floats:
         """Return that of each layer key's row, shape ``(n,)``, NaN where there is none."""
         low, high = (self.rows[name].to_numpy() for name in ("low_ms", "high_ms"))

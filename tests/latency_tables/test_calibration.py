@@ -88,6 +88,45 @@ def test_a_call_that_every_layer_pays_alone_is_found() -> None:
     assert (shares > 0).all()
 
 
+def test_a_part_of_what_is_cold_is_found() -> None:
+    rng = np.random.default_rng(6)
+    rows = [
+        replace(make_row(key, ms), cold_ms=ms * (1 + rng.uniform(0.1, 1.2)))
+        for key, ms in ROWS.items()
+    ]
+    table = LatencyTable.from_rows("t", CONDITION, rows, provenance=PROVENANCE)
+    networks = []
+    for _ in range(9):
+        layers = rng.choice(list(ROWS), 20).tolist()
+        hot_ms, cold_ms = table.hot_ms(layers), table.cold_ms(layers)
+        latency_ms = float(1.02 * (hot_ms + 0.3 * (cold_ms - hot_ms)).sum())
+        networks.append(network_of(layers, latency_ms * math.exp(rng.normal(0, 0.001))))
+    found = fit_calibration(table, networks)
+    assert found is not None
+    assert found.kind == "scale-and-cold"
+    assert found.coefficients[0] == pytest.approx(0.3, abs=0.03)
+    assert found.scale == pytest.approx(1.02, rel=0.01)
+    # a row without a cold sample has the usual excess
+    hot_ms, cold_ms = np.array([1.0, 1.0]), np.array([1.5, np.nan])
+    part, usual = found.coefficients
+    assert found.shares_ms(hot_ms, cold_ms) == pytest.approx(
+        found.scale * np.array([1 + part * 0.5, 1 + part * usual])
+    )
+    assert found.shares_ms(hot_ms) == pytest.approx(found.scale * (1 + part * usual))
+    alone = fit_calibration(table, networks, scale_only=True)
+    assert alone is not None
+    assert alone.kind == "scale"
+
+
+def test_without_cold_samples_there_is_no_such_term() -> None:
+    rows = [replace(make_row(key, ms), cold_ms=None) for key, ms in ROWS.items()]
+    table = LatencyTable.from_rows("t", CONDITION, rows, provenance=PROVENANCE)
+    networks = draw_networks(np.random.default_rng(1), 9, scale=1.05, call_ms=0.002, noise=0.001)
+    found = fit_calibration(table, networks)
+    assert found is not None
+    assert found.kind == "scale-and-call"
+
+
 def test_without_a_call_a_scale_alone_is_kept_as_a_rule() -> None:
     rng = np.random.default_rng(2)
     kinds = [
@@ -96,7 +135,7 @@ def test_without_a_call_a_scale_alone_is_kept_as_a_rule() -> None:
         if (fit := fit_calibration(TABLE, draw_networks(rng, 9, scale=1, call_ms=0, noise=0.01)))
     ]
     assert len(kinds) == 120
-    assert kinds.count("scale-and-call") / 120 < 0.2
+    assert kinds.count("scale") / 120 > 0.75
 
 
 def test_few_networks_give_no_call() -> None:
@@ -132,11 +171,19 @@ def test_shares_are_positive_and_grow_with_their_row(
     assert (shares >= scale * LEAST_SHARE * rows_ms * (1 - 1e-12)).all()
     assert (np.diff(shares) >= 0).all()
     assert np.isnan(calibration.shares_ms(np.array([np.nan]))).all()
+    cold = Calibration(scale, None, 1, None, "scale-and-cold", (0.5, 0.2))
+    assert np.isnan(cold.shares_ms(np.array([np.nan]), np.array([np.nan]))).all()
+    assert (cold.shares_ms(rows_ms, rows_ms / 2) >= scale * rows_ms * (1 - 1e-12)).all()
     assert Calibration(scale, None, 1).shares_ms(rows_ms) == pytest.approx(scale * rows_ms)
 
 
 def test_a_calibration_that_cannot_be_is_refused() -> None:
-    for kind, coefficients in (("scale", (1.0,)), ("scale-and-call", ()), ("other", ())):
+    for kind, coefficients in (
+        ("scale", (1.0,)),
+        ("scale-and-call", ()),
+        ("scale-and-cold", (0.1,)),
+        ("other", ()),
+    ):
         with pytest.raises(InvalidRow, match="known kind"):
             Calibration(1.0, None, 1, None, kind, coefficients)  # type: ignore[arg-type]
     with pytest.raises(InvalidRow, match="known kind"):
