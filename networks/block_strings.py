@@ -58,7 +58,7 @@ _T = TypeVar("_T")
 
 
 @dataclass(frozen=True, slots=True)
-class _Template:
+class BlockTemplate:
     """What the layers of one block share; ``skip`` is None until a layer tells."""
 
     kind: str
@@ -72,7 +72,8 @@ class _Template:
     skip: Skip | None
 
     @classmethod
-    def of(cls, layer: Spatial) -> _Template:
+    def of(cls, layer: Spatial) -> BlockTemplate:
+        """Return that of a layer."""
         inputs = layer.input.channels
         expansion, expanded = None, None
         if isinstance(layer, Bottleneck):
@@ -92,6 +93,7 @@ class _Template:
         )
 
     def layer(self, shape: Shape, stride: int) -> Layer:
+        """Return the layer for that input; the skip acts where it can."""
         se = self.se
         if se is not None and self.se_is_ratio:
             se = replace(se, channels=squeeze_channels(shape.channels))
@@ -110,6 +112,7 @@ class _Template:
         return spatial()
 
     def text(self, repeats: int, stride: int) -> str:
+        """Return the block as text."""
         wide = ""
         if self.kind == "ir":
             exact = self.expansion is None
@@ -135,7 +138,7 @@ def format_network(network: Network) -> str:
             activation = _ACTIVATIONS[first.activation] if first.hidden else ""
             parts.append(f"fc_c{first.classes}{hidden}{activation}")
             continue
-        template, repeats = _Template.of(first), 1
+        template, repeats = BlockTemplate.of(first), 1
         while layers and isinstance(layers[0], Spatial):
             known = template if template.skip else replace(template, skip=layers[0].skip)
             if known.layer(layers[0].input, 1) != layers[0]:
@@ -173,6 +176,20 @@ def parse_network(text: str) -> Network:
     return Network(tuple(layers))
 
 
+def parse_block(text: str) -> tuple[BlockTemplate, int, int]:
+    """Return the template, the repeats and the stride of one block other than a classifier.
+
+    Raises:
+        BlockStringError: with the position of the first character that does not fit.
+    """
+    scan = Scanner(text)
+    kind = scan.take("cn|dsa|ds|ir", "a block: cn, ds, dsa or ir")[0]
+    parsed = _parse_template(scan, kind)
+    if not scan.ended:
+        raise scan.fail("the end of the block")
+    return parsed
+
+
 def _parse_block(scan: Scanner, shape: Shape) -> Iterator[Layer]:
     kind = scan.take("cn|dsa|ds|ir|fc", "a block: cn, ds, dsa, ir or fc")[0]
     if kind == "fc":
@@ -182,6 +199,15 @@ def _parse_block(scan: Scanner, shape: Shape) -> Iterator[Layer]:
         scan.end_block()
         yield Classifier(shape, classes, int(hidden[1]) if hidden else 0, activation)
         return
+    template, repeats, stride = _parse_template(scan, kind)
+    for repeat in range(repeats):
+        layer = template.layer(shape, stride if repeat == 0 else 1)
+        yield layer
+        shape = layer.output
+
+
+def _parse_template(scan: Scanner, kind: str) -> tuple[BlockTemplate, int, int]:
+    """Return template, repeats and stride of what follows a block's kind."""
     repeats, kernel = scan.number("r"), scan.number("k")
     stride = int(scan.take("_s([12])", "_s1 or _s2")[1])
     ratio = expanded = None
@@ -201,14 +227,11 @@ def _parse_block(scan: Scanner, shape: Shape) -> Iterator[Layer]:
     skip = scan.maybe("_noskip|_pool")
     scan.end_block()
     block_skip: Skip = _by_text(_SKIPS, skip[0] if skip else "")
-    template = _Template(
+    template = BlockTemplate(
         kind, kernel, channels, ratio, expanded, se, squeeze is not None and not squeeze[1],
         activation, block_skip,
     )  # fmt: skip
-    for repeat in range(repeats):
-        layer = template.layer(shape, stride if repeat == 0 else 1)
-        yield layer
-        shape = layer.output
+    return template, repeats, stride
 
 
 def _activation(scan: Scanner) -> Activation:
