@@ -67,7 +67,8 @@ def _difference_text(found: TableDifference) -> str:
     untested = sum(row.significant is None for row in found.rows)
     lines.append(
         f"{len(found.rows)} layers in both, {len(found.significant)} changed by more than noise"
-        f" (of which 5 % by chance){f', {untested} without interval' if untested else ''};"
+        f" (so called that 5 % of them are chance)"
+        f"{f', {untested} without interval' if untested else ''};"
         f" {len(found.restated)} with another status, {len(found.added)} added,"
         f" {len(found.removed)} removed"
     )
@@ -301,7 +302,10 @@ def _publish(table: LatencyTable, out: str, *, force: bool) -> Path:
 
 
 def _require_free(path: Path, *, force: bool) -> None:
+    """Check that a file may be written there, before anything is computed for it."""
     from latency_tables.errors import TableError
 
-    if path.exists() and not force:
+    if not path.parent.is_dir():
+        raise TableError(f"{path}: expected an existing folder, found none; make it first")
+    if path.is_dir() or (path.exists() and not force):
         raise TableError(f"{path}: expected no such file, found one; name another, or --force")

@@ -44,7 +44,10 @@ def plot_blocks(table: LatencyTable, space: ChainSpace) -> Figure:
     values = np.concatenate([panel.ms.ravel() for panel in panels])
     known = values[np.isfinite(values)]
     if not known.size:
-        raise TableError(f"table {table.name!r} prices no block of {space.name}: name its space")
+        raise TableError(
+            f"table {table.name!r}: expected layers of {space.name} at {space.image}, found none of"
+            " its blocks; name the space and resolution that the table is of"
+        )
     rows = sum(len(panel.down) for panel in panels)
     columns = max(len(panel.across) for panel in panels)
     figure = Figure(

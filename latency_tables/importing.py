@@ -93,7 +93,7 @@ def import_file(path: Path, *, name: str, origin: Origin | None = None) -> Impor
         table = LatencyTable.load(path) if suffix == ".parquet" else _read_json(path)
         return Imported(replace(table, name=name), {})
     if origin is None:
-        raise ImportFailed(path, "expected the device that its rows are of, found none: name it")
+        raise ImportFailed(path, "expected the device that its rows are of, found none: --device-name")
     data = _read(path)
     text = _text(path, data)
     read = read_csv if suffix == ".csv" else read_peer_table

@@ -78,7 +78,7 @@ def test_what_a_table_lacks_is_no_colour(priced: LatencyTable) -> None:
     assert "latency of the block (ms, not calibrated)" in drawn(figure)
     cells = [np.asarray(axes.images[0].get_array()) for axes in figure.axes if axes.images]
     assert any(np.isnan(values).any() for values in cells)
-    with pytest.raises(TableError, match="prices no block of mnasnet"):
+    with pytest.raises(TableError, match="expected layers of mnasnet at 64x64x3, found none"):
         plot_blocks(priced, make_space("mnasnet", resolution=64))
 
 
