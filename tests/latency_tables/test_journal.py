@@ -7,6 +7,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -14,6 +15,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from device_agents.floor import reference_pace_ns
 from device_agents.measurement import FailedVisit, Outcome
 from device_agents.packs import PackVisit
 from device_agents.tools.op_profile import OpProfile, OpRow
@@ -62,6 +64,21 @@ def append_until_full(journal: JournalWriter, session: int) -> int:
     raise AssertionError("never full")
 
 
+def test_the_pace_is_that_of_all_resident_visits_of_the_condition(tmp_path: Path) -> None:
+    visits = [replace(make_visit(), pace_ns=9600 + 10 * n) for n in range(120)]
+    with JournalWriter.open(tmp_path / "j.sqlite") as journal:
+        session, other = begin(journal), begin(journal, other=True)
+        journal.append(other, replace(make_visit(), pace_ns=1))
+        journal.append(session, FailedVisit("b" * 64, 3.0, "crashed", "signal 11"))
+        journal.append(session, make_process())
+        assert journal.pace_ns(CONDITION) is None
+        for visit in reversed(visits):
+            journal.append(session, visit)
+        assert journal.pace_ns(CONDITION) == reference_pace_ns(visits) == 9620
+        journal.append(session, replace(make_visit(), pace_ns=None))
+        assert journal.pace_ns(CONDITION) is None
+
+
 def test_what_was_appended_is_read_back_by_condition(tmp_path: Path) -> None:
     failed = FailedVisit("b" * 64, 3.0, "crashed", "signal 11")
     visits = [make_visit(at=1.0), make_visit(at=0.5, hot_ns=900)]
@@ -76,6 +93,9 @@ def test_what_was_appended_is_read_back_by_condition(tmp_path: Path) -> None:
     with Journal.open(tmp_path / "j.sqlite") as reader:
         assert reader.visits(CONDITION) == {"a" * 64: visits, "b" * 64: [failed]}
         assert reader.visits(CONDITION, purposes=["validate"]) == {}
+        entries = reader.entries(CONDITION)
+        assert [(e.id, e.session) for e in entries["a" * 64]] == [(1, 1), (2, 1)]
+        assert [(e.id, e.outcome) for e in entries["b" * 64]] == [(3, failed)]
         assert reader.models() == (LAYER, NETWORK)
         assert [s.condition for s in reader.sessions()] == [CONDITION, OTHER_CONDITION]
         assert reader.count_visits() == 4
