@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from hilnas.console import columns, emit, named_network
 
 if TYPE_CHECKING:
+    from latency_tables.operator_pricing import TimeShare
     from latency_tables.table import LatencyTable
 
 MOST_OPERATORS = 10
@@ -19,29 +21,36 @@ def show_by_operator(table: LatencyTable, text: str, *, as_json: bool) -> None:
     Args:
         text: as `console.named_network` takes it.
     """
-    from latency_tables.operator_pricing import CALL, predict_operators, shares_by_kind
+    from latency_tables.operator_pricing import (
+        CALL,
+        predict_operators,
+        shares_by_kind,
+        shares_by_operator,
+    )
     from networks.operators import operators_of
 
     network, _ = named_network(text)
     prediction = predict_operators(table, operators_of(network))
     kinds = shares_by_kind(prediction)
-    slowest = sorted(prediction.layers, key=lambda share: (-share[1], share[0]))[:MOST_OPERATORS]
+    slowest = shares_by_operator(prediction)[:MOST_OPERATORS]
     values = {
         "table": table.name, "network": text, "latency_ms": prediction.latency_ms,
         "std_ms": prediction.std_ms, "kinds": [dataclasses.asdict(kind) for kind in kinds],
-        "slowest": [{"operator": key, "latency_ms": share_ms} for key, share_ms in slowest],
+        "slowest": [dataclasses.asdict(share) for share in slowest],
     }  # fmt: skip
-
-    def shares(ms: float) -> list[str]:
-        return [f"{ms:.4f}", f"{100 * ms / prediction.latency_ms:.1f} %"]
-
-    count = sum(kind.operators for kind in kinds if kind.kind != CALL)
-    rows = [[kind.kind, str(kind.operators), *shares(kind.latency_ms)] for kind in kinds]
+    count = sum(kind.operators for kind in kinds if kind.name != CALL)
     lines = [
         f"{text} by {table.name}: {prediction.latency_ms:.3f} ms in {count} operators",
         "",
-        columns(["kind", "operators", "ms", "share"], rows),
+        _columns("kind", kinds),
         "",
-        columns(["slowest operators", "ms", "share"], [[key, *shares(ms)] for key, ms in slowest]),
+        _columns("slowest operators", slowest),
     ]
     emit(values, "\n".join(lines), as_json=as_json)
+
+
+def _columns(header: str, shares: Sequence[TimeShare]) -> str:
+    rows = [
+        [s.name, str(s.operators), f"{s.latency_ms:.4f}", f"{100 * s.share:.1f} %"] for s in shares
+    ]
+    return columns([header, "operators", "ms", "share"], rows)

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -125,29 +125,27 @@ def sum_operators(table: LatencyTable, layers: Sequence[Layer]) -> Floats:
 
 
 @dataclass(frozen=True, slots=True)
-class KindShare:
-    """What all operators of one kind take of a network: ``share`` of its latency, in [0, 1]."""
+class TimeShare:
+    """What all operators of one name take of a network: ``share`` of its latency, in [0, 1]."""
 
-    kind: str
+    name: str
     operators: int
     latency_ms: float
     share: float
 
 
-def shares_by_kind(prediction: Prediction) -> tuple[KindShare, ...]:
+def shares_by_operator(prediction: Prediction) -> tuple[TimeShare, ...]:
+    """Return what all equal operators take together, by key, those that take longest first."""
+    return _grouped(prediction, lambda key: key)
+
+
+def shares_by_kind(prediction: Prediction) -> tuple[TimeShare, ...]:
     """Return where a network's time goes, the kind that takes longest first.
 
     Args:
         prediction: of a table by operators. The call of the runtime counts as a kind of its own.
     """
-    kinds: dict[str, list[float]] = {}
-    for key, share_ms in prediction.layers:
-        kinds.setdefault(CALL if key == CALL else key.split("/")[1], []).append(share_ms)
-    found = [
-        KindShare(kind, len(shares), math.fsum(shares), math.fsum(shares) / prediction.latency_ms)
-        for kind, shares in kinds.items()
-    ]
-    return tuple(sorted(found, key=lambda kind: (-kind.latency_ms, kind.kind)))
+    return _grouped(prediction, lambda key: CALL if key == CALL else key.split("/")[1])
 
 
 def require_operators(table: LatencyTable, operators: Iterable[SingleOperator]) -> None:
@@ -181,17 +179,29 @@ def nearest_operators(table: LatencyTable, key: str, *, n: int = 3) -> tuple[str
     return tuple(sorted(same, key=distance)[:n])
 
 
+def _grouped(prediction: Prediction, name: Callable[[str], str]) -> tuple[TimeShare, ...]:
+    groups: dict[str, list[float]] = {}
+    for key, share_ms in prediction.layers:
+        groups.setdefault(name(key), []).append(share_ms)
+    found = [
+        TimeShare(group, len(parts), math.fsum(parts), math.fsum(parts) / prediction.latency_ms)
+        for group, parts in groups.items()
+    ]
+    return tuple(sorted(found, key=lambda share: (-share.latency_ms, share.name)))
+
+
 def _less(values_ms: Floats, call_ms: float) -> Floats:
     less: Floats = np.maximum(values_ms - call_ms, LEAST_SHARE * values_ms)
     return less
 
 
 def _sizes(key: str) -> list[float]:
-    return [math.log(int(number)) for number in _NUMBER.findall(key.split("/", 2)[2])]
+    parts = [part for part in key.split("/")[2:] if _SIZES.fullmatch(part)]
+    return [math.log(int(number)) for part in parts for number in re.findall(r"\d+", part)]
 
 
 def _words(key: str) -> list[str]:
-    return [part for part in key.split("/") if not _NUMBER.search(part)]
+    return [part for part in key.split("/") if not _SIZES.fullmatch(part)]
 
 
-_NUMBER = re.compile(r"[1-9]\d*")
+_SIZES = re.compile(r"[a-z]?\d+(?:[x+]\d+)*")  # 56x56x24, c144, k3x3, but not relu6

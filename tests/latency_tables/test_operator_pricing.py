@@ -27,6 +27,7 @@ from latency_tables.operator_pricing import (
     predict_any,
     predict_operators,
     shares_by_kind,
+    shares_by_operator,
     sum_operators,
 )
 from latency_tables.predictor import compile_predictor
@@ -152,7 +153,12 @@ def test_shares_by_kind_are_all_of_the_latency(table: LatencyTable) -> None:
     shares = shares_by_kind(predict_any(table, CELLS))
     assert sum(share.share for share in shares) == pytest.approx(1.0)
     assert sum(share.operators for share in shares) == len(operators_of(CELLS)) + 1
-    assert {share.kind for share in shares} > {CALL, "conv", "depthwise", "relu", "add", "shift"}
+    assert {share.name for share in shares} > {CALL, "conv", "depthwise", "relu", "add", "shift"}
+    each = shares_by_operator(predict_any(table, CELLS))
+    assert sum(share.latency_ms for share in each) == pytest.approx(
+        sum(s.latency_ms for s in shares)
+    )
+    assert {share.name for share in each} == {CALL, *(o.key for o in operators_of(CELLS))}
     assert [s.latency_ms for s in shares] == sorted((s.latency_ms for s in shares), reverse=True)
 
 
@@ -231,4 +237,5 @@ def test_a_missing_operator_is_named_with_its_neighbours(table: LatencyTable) ->
         predict_any(table, wider)
     near = nearest_operators(table, "op1/conv/16x16x3/c9/k3x3/s2/d1/same/relu")
     assert near[0] == "op1/conv/16x16x3/c8/k3x3/s2/d1/same/relu"
+    assert nearest_operators(table, near[0] + "6")[0] == near[0]
     assert nearest_operators(table, "op1/hard-swish/1x1x1") == ()
