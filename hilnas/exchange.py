@@ -122,7 +122,7 @@ def table_merge(
 @table_app.command(
     "import",
     epilog="Examples:\n\n\b\n"
-    "  hilnas table import 224_lookup_table.yaml --table note10@224 --device-name note10\n"
+    "  hilnas table import 224_lookup_table.yaml --table note10 --device-name note10 --scale 1\n"
     "  hilnas table import rows.csv --table mine --device-name pixel-4 --precision int8\n"
     "  hilnas table import exported.json --table theirs",
 )
@@ -145,6 +145,12 @@ def table_import(
     delegate: Annotated[str | None, typer.Option(help="And by which delegate.")] = None,
     precision: Annotated[str | None, typer.Option(help="float32, float16 or int8.")] = None,
     threads: Annotated[int | None, typer.Option(min=1, help="How many threads.")] = None,
+    scale: Annotated[
+        float | None,
+        typer.Option(
+            help="From sums of rows to whole networks: 1 where its own users add rows up."
+        ),
+    ] = None,
     force: Force = False,
     as_json: Json = False,
 ) -> None:
@@ -154,7 +160,7 @@ def table_import(
 
     said = {
         "soc": soc, "os_build": os_build, "runtime": runtime, "delegate": delegate,
-        "precision": precision, "threads": threads,
+        "precision": precision, "threads": threads, "scale": scale,
     }  # fmt: skip
     known = {name: value for name, value in said.items() if value is not None}
     if device_name is None and known:
@@ -171,7 +177,7 @@ def table_import(
         say(f"left out {key}: {reason}")
     text = f"{found.table.name}: {len(found.table)} layers in ms, {len(found.left_out)} left out"
     if found.table.calibration is None:
-        text += "; no whole network was measured, so it compares and covers, but predicts none"
+        text += "; no whole network was measured, so none is predicted without --scale"
     emit(values, text, as_json=as_json)
 
 

@@ -31,7 +31,8 @@ from device_agents.measurement import Condition
 from latency_tables.errors import ImportFailed, InvalidRow, TableDamaged
 from latency_tables.exporting_tables import checksum_of
 from latency_tables.peer_tables import read_peer_table
-from latency_tables.table import SCHEMA, LatencyTable, Provenance, Row, Status
+from latency_tables.rows import Calibration, Provenance, Row, Status
+from latency_tables.table import SCHEMA, LatencyTable
 from latency_tables.units import parse_unit
 from networks.errors import NetworkError
 
@@ -44,7 +45,11 @@ _REQUIRED = ("layer", "hot_ms")
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """What a person says of rows that come without a condition; the rest is unknown."""
+    """What a person says of rows that come without a condition; the rest is unknown.
+
+    ``scale`` is the factor from sums of rows to whole networks: 1 where the table's own users add
+    rows up, as both peers do. Without it no network is predicted.
+    """
 
     device: str
     soc: str = UNKNOWN
@@ -53,6 +58,7 @@ class Origin:
     delegate: str = UNKNOWN
     precision: str = UNKNOWN
     threads: int = 0
+    scale: float | None = None
 
     def condition(self, source: str) -> Condition:
         """Return the condition of rows from this kind of file: never one of a measurement."""
@@ -93,7 +99,7 @@ def import_file(path: Path, *, name: str, origin: Origin | None = None) -> Impor
         table = LatencyTable.load(path) if suffix == ".parquet" else _read_json(path)
         return Imported(replace(table, name=name), {})
     if origin is None:
-        raise ImportFailed(path, "expected the device that its rows are of, found none: --device-name")
+        raise ImportFailed(path, "expected the device its rows are of, found none: --device-name")
     data = _read(path)
     text = _text(path, data)
     read = read_csv if suffix == ".csv" else read_peer_table
@@ -101,8 +107,9 @@ def import_file(path: Path, *, name: str, origin: Origin | None = None) -> Impor
     said = f"imported from {path.name}, sha256 {hashlib.sha256(data).hexdigest()}"
     try:
         table = LatencyTable.from_rows(
-            name, origin.condition(source), rows, provenance=Provenance(said, "", "", ())
-        )
+            name, origin.condition(source), rows, provenance=Provenance(said, "", "", ()),
+            calibration=None if origin.scale is None else Calibration(origin.scale, None, 0),
+        )  # fmt: skip
     except InvalidRow as error:
         raise ImportFailed(path, str(error)) from error
     return Imported(table, left_out)

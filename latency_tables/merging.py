@@ -9,6 +9,7 @@ more than both `AGREE` and noise.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from itertools import combinations
 from typing import TypeVar
 
@@ -72,6 +73,7 @@ def merge_tables(name: str, tables: Sequence[LatencyTable]) -> LatencyTable:
     reasons = sorted(
         (layer, reason) for table in different for layer, reason in table.invalid.items()
     )
+    said = {table.calibration for table in different if not table.networks}
     merged = LatencyTable.from_rows(
         name,
         different[0].condition,
@@ -81,6 +83,8 @@ def merge_tables(name: str, tables: Sequence[LatencyTable]) -> LatencyTable:
         invalid={layer: reason for layer, reason in reasons if layer not in rows},
         anchors=tuple(anchors.values()),
     )
+    if not networks:  # what a person said of them holds where they said the same
+        return replace(merged, calibration=said.pop() if len(said) == 1 else None)
     by_operators = granularity_of(merged) == "operator"
     return calibrate_operators(merged) if by_operators else calibrate(merged)
 

@@ -127,6 +127,7 @@ class MeasuredNetwork:
 class Calibration:
     """``latency = scale x sum of shares``, from ``networks`` networks.
 
+    networks        0 where nobody measured one and a person said the scale, as of an imported table
     residual        relative standard deviation of networks around it; None where too few tell
     scale_std       relative standard error of the scale, in another session; None where unknown
     kind            what a layer's share is; others than the first only if cross-validation says so
@@ -147,8 +148,10 @@ class Calibration:
     coefficients: tuple[float, ...] = ()
 
     def __post_init__(self) -> None:
-        if not (math.isfinite(self.scale) and self.scale > 0 and self.networks > 0):
+        if not (math.isfinite(self.scale) and self.scale > 0):
             raise InvalidRow(f"a calibration's scale is finite and over 0, found {self}")
+        if self.networks < (0 if self.residual is None else 1):
+            raise InvalidRow(f"a calibration's residual is of 1 network or more, found {self}")
         wanted = {"scale": 0, "scale-and-call": 1, "scale-and-cold": 2}
         known = wanted.get(self.kind) == len(self.coefficients)
         if not (known and all(math.isfinite(c) and c >= 0 for c in self.coefficients)):

@@ -13,6 +13,7 @@ from hilnas import app
 from latency_tables.rows import Row
 from latency_tables.store import TableStore
 from latency_tables.table import LatencyTable
+from networks.names import find_chain
 from networks.spaces import make_space
 from tests.latency_tables.conftest import CONDITION, OTHER_CONDITION, PROVENANCE, make_row
 
@@ -98,6 +99,25 @@ def test_what_is_said_of_it_is_in_its_condition(store: TableStore) -> None:
     assert condition.runtime == "unknown"
 
 
+def test_networks_are_predicted_by_the_scale_that_was_said(store: TableStore) -> None:
+    layer = "32x32x3:cn_r1_k3_s2_c8:fc_c10"
+    keys = [layer.key for layer in find_chain(layer).layers]
+    Path("rows.csv").write_text("layer,hot_ms\n" + "".join(f"{key},2.0\n" for key in keys))
+    arguments = ("import", "rows.csv", "--device-name", "x", "--table")
+    shown = hilnas(*arguments, "plain").stdout
+    assert "none is predicted without --scale" in shown
+    assert "no calibration network" in fails("predict", "plain", layer)
+    done(*arguments, "said", "--scale", "1.5")
+    (prediction,) = json.loads(hilnas("predict", "said", layer, "--json").stdout)["predictions"]
+    assert prediction["latency_ms"] == pytest.approx(6.0)
+    assert prediction["std_ms"] is None
+    Path("rows.csv").write_text(f"layer,hot_ms\n{LAYERS[0]},2.0\n")
+    done(*arguments, "more", "--scale", "1.5")
+    done("merge", "said", "more", "-o", "both")
+    assert store.load("both").calibration == store.load("said").calibration
+    assert "scale is finite and over 0" in fails(*arguments, "none", "--scale", "0")
+
+
 def test_an_export_comes_back(store: TableStore) -> None:
     for suffix in ("json", "parquet"):
         done("export", "a", "-o", f"a.{suffix}")
@@ -176,7 +196,7 @@ def test_every_plot_becomes_a_file(store: TableStore) -> None:
     ("arguments", "message"),
     [
         (("import", "none.yaml", "--table", "t", "--device-name", "x"), "No such file"),
-        (("import", "peer.yaml", "--table", "t"), "expected the device"),
+        (("import", "peer.yaml", "--table", "t"), "expected the device its rows are of"),
         (("import", "peer.yaml", "--table", "t", "--precision", "int8"), "--device-name beside"),
         (("import", "peer.yaml", "--table", "t t", "--device-name", "x"), "name starts with"),
         (("export", "a", "-o", "a.xls"), "expected a file of .csv, .json, .parquet"),
