@@ -9,6 +9,7 @@
   x OperatorKeyError    the text is not an operator key
   x CellError           a cell whose blocks or states do not connect
   x NotAChain           a network of cells where only a chain of layers will do
+  x SpaceFileError      a space file that cannot be read (the file, the block, what was expected)
   x GenotypeError       not a genotype of this space, or a network outside it
 """
 
@@ -74,6 +75,10 @@ class LayerKeyError(NetworkError):
 
 class OperatorKeyError(NetworkError):
     """The text is not an operator key of a known version."""
+
+
+class SpaceFileError(NetworkError):
+    """A space file that cannot be read; names the file, the place, and what was expected."""
 
 
 class GenotypeError(NetworkError):

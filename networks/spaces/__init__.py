@@ -1,19 +1,30 @@
-"""Spaces by name: `make_space("mnasnet", resolution=224)`."""
+"""Spaces by name or file: `make_space("mnasnet", resolution=224)`, `find_space("mine.toml")`."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
 
 from networks.errors import UnknownName
 from networks.spaces.accel_nasbench import accel_nasbench
 from networks.spaces.chain import ChainSpace
-from networks.spaces.mnasnet import STRIDES, mnasnet
+from networks.spaces.decisions import DecisionSpace
+from networks.spaces.mnasnet import mnasnet
+from networks.spaces.mobile_cnn import mobile_cnn
+from networks.spaces.nasnet import NasNetSpace, nasnet
+from networks.spaces.space_files import read_space
 
-_SPACES: dict[str, Callable[..., ChainSpace]] = {
+_CHAINS: Mapping[str, Callable[..., ChainSpace]] = {
     "mnasnet": mnasnet,
     "accel-nasbench": accel_nasbench,
+    "mobile-cnn": mobile_cnn,
 }
-SPACES = tuple(_SPACES)
+SPACES = tuple(_CHAINS)
+"""Names of spaces of chains, which a latency table prices."""
+ALL_SPACES = (*SPACES, "nasnet")
+
+AnySpace = ChainSpace | NasNetSpace | DecisionSpace
 
 
 def make_space(
@@ -21,23 +32,57 @@ def make_space(
     *,
     resolution: int = 224,
     width: float = 1.0,
-    strides: Sequence[int] = STRIDES,
+    strides: Sequence[int] | None = None,
     stem_stride: int = 2,
     classes: int = 1000,
     in_channels: int = 3,
 ) -> ChainSpace:
-    """Return the space of this name; the arguments are those of `mnasnet.mnasnet`.
+    """Return the space of chains of this name; the arguments are those of `mnasnet.mnasnet`.
+
+    Args:
+        strides: of each block's first layer; None: the space's own.
 
     Raises:
         UnknownName: there is none; the nearest names are listed.
     """
-    if name not in _SPACES:
-        raise UnknownName("space", name, SPACES)
-    return _SPACES[name](
+    if name not in _CHAINS:
+        raise UnknownName("space of chains", name, SPACES)
+    chosen: dict[str, Any] = {} if strides is None else {"strides": strides}
+    return _CHAINS[name](
         resolution=resolution,
         width=width,
-        strides=strides,
         stem_stride=stem_stride,
         classes=classes,
         in_channels=in_channels,
+        **chosen,
     )
+
+
+def find_space(
+    name: str,
+    *,
+    resolution: int | None = None,
+    width: float = 1.0,
+    classes: int | None = None,
+    in_channels: int = 3,
+) -> AnySpace:
+    """Return the space of a name or of a TOML file, see `networks.spaces.space_files`.
+
+    Args:
+        name: one of `ALL_SPACES`, or a path that ends in ``.toml``.
+        resolution, classes: None: the space's own default.
+        width: multiplier of spaces of chains that have a name.
+
+    Raises:
+        UnknownName: there is none; the nearest names are listed.
+        SpaceFileError: the file cannot be read, or is not a space.
+    """
+    given = {"resolution": resolution, "classes": classes}
+    chosen: dict[str, Any] = {key: value for key, value in given.items() if value is not None}
+    if name.endswith(".toml"):
+        return read_space(Path(name), **chosen)
+    if name == "nasnet":
+        return nasnet(in_channels=in_channels, **chosen)
+    if name not in _CHAINS:
+        raise UnknownName("space", name, ALL_SPACES)
+    return make_space(name, width=width, in_channels=in_channels, **chosen)
