@@ -66,7 +66,7 @@ class NasNetSpace(DecisionSpace):
         for block in range(BLOCKS):
             sides = (2 + block) * len(OPERATORS)
             cell *= sides * (sides + 1) // 2 * len(COMBINATIONS)
-        return cell ** len(CELLS)
+        return int(cell ** len(CELLS))
 
     def decode(self, genotype: npt.ArrayLike) -> CellNetwork:
         """Return the network of one genotype, shape ``(n_decisions,)``."""
