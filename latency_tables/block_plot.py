@@ -55,16 +55,20 @@ def plot_blocks(table: LatencyTable, space: ChainSpace) -> Figure:
         layout="constrained",
     )
     axes = figure.subplots(
-        len(panels), squeeze=False, sharex=True,
+        len(panels), squeeze=False,
         gridspec_kw={"height_ratios": [len(panel.down) for panel in panels]},
     )[:, 0]  # fmt: skip
     norm = LogNorm(known.min(), known.max())
     for panel, ax in zip(panels, axes, strict=True):
         image = _draw_panel(ax, panel, norm)
-    axes[-1].set_xticks(range(columns), panels[-1].across, rotation=90, fontsize=7)
+        alike = panel is not panels[-1] and panel.across == panels[-1].across
+        labels = [] if alike else panel.across  # once below all, where all blocks choose alike
+        ax.set_xticks(range(len(labels)), labels, rotation=90, fontsize=7)
     axes[-1].set_xlabel(f"{', '.join(panels[-1].across_names)} of the block's layers")
     scale = "calibrated" if table.calibration is not None else "not calibrated"
-    bar = figure.colorbar(image, ax=list(axes), label=f"latency of the block (ms, {scale})")
+    missing = "; grey: a layer has no row" if known.size < values.size else ""
+    label = f"latency of the block (ms, {scale}{missing})"
+    bar = figure.colorbar(image, ax=list(axes), label=label)
     bar.ax.yaxis.set_major_formatter("{x:g}")
     figure.suptitle(f"{table.name}: latency by block and choice", fontsize=12)
     return figure

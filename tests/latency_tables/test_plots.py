@@ -75,7 +75,7 @@ def test_a_heat_map_holds_the_price_of_each_choice(priced: LatencyTable) -> None
 def test_what_a_table_lacks_is_no_colour(priced: LatencyTable) -> None:
     part = replace(priced, rows=priced.rows.slice(0, len(priced) // 2), calibration=None)
     figure = plot_blocks(part, SPACE)
-    assert "latency of the block (ms, not calibrated)" in drawn(figure)
+    assert "latency of the block (ms, not calibrated; grey: a layer has no row)" in drawn(figure)
     cells = [np.asarray(axes.images[0].get_array()) for axes in figure.axes if axes.images]
     assert any(np.isnan(values).any() for values in cells)
     with pytest.raises(TableError, match="expected layers of mnasnet at 64x64x3, found none"):
