@@ -2,7 +2,8 @@
 
 Profiles the layers that these networks and the calibration networks have (``--table`` takes a
 table that is there instead), then measures each network twice by new processes. Networks are drawn
-before anything is measured; ``--seed`` draws others.
+before anything is measured; ``--seed`` draws others. ``--recorded ROOT`` measures nothing: tables
+and validations of `benchmarks.recorded`, made anew from their journals.
 """
 
 from __future__ import annotations
@@ -15,6 +16,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from benchmarks.claim import print_claim
+from benchmarks.interval_coverage import rebuild
+from benchmarks.recorded import CONDITIONS
 from device_agents.measurement import DEFAULT_PLAN
 from device_agents.open import open_agent
 from latency_tables.calibration import NETWORKS as CALIBRATION_NETWORKS
@@ -23,6 +26,7 @@ from latency_tables.profile import profile
 from latency_tables.store import TableDirectory
 from latency_tables.table import LatencyTable
 from latency_tables.validation import Validation, draw_networks, validate
+from latency_tables.validation_history import validations
 from networks.block_strings import format_network
 from networks.network import Network
 from networks.spaces import make_space
@@ -76,6 +80,18 @@ def measure(
     return validation, {**about, **describe_calibration(loaded)}
 
 
+def recall(root: Path) -> dict[str, tuple[Validation, LatencyTable]]:
+    """Return the last validation of each recorded condition, with its table as made today."""
+    found = {}
+    for condition in CONDITIONS:
+        directory = TableDirectory(root / condition.name)
+        if directory.journal.exists():
+            table = rebuild(directory)
+            past = validations(directory.journal, table)
+            found |= {condition.name: (past[-1].validation, table)} if past else {}
+    return found
+
+
 def describe_calibration(table: LatencyTable) -> dict[str, float]:
     """Return what ties the table's sums to whole networks."""
     found = table.calibration
@@ -126,7 +142,18 @@ def main() -> None:
     parser.add_argument("--networks", type=int, default=NETWORKS)
     parser.add_argument("--seed", type=int, default=SEED, help="draws the networks")
     parser.add_argument("--table", type=Path, help="folder of a table to use or to make")
+    parser.add_argument("--recorded", type=Path, help="see benchmarks.recorded")
     options = parser.parse_args()
+    if options.recorded is not None:
+        recalled = recall(options.recorded)
+        figures = {
+            f"{name}_{figure}": value
+            for name, (validation, table) in recalled.items()
+            for figure, value in {**figures_of(validation), **describe_calibration(table)}.items()
+        }
+        met = all(holds(validation) for validation, _ in recalled.values())
+        print_claim(f"recorded: {CLAIM}", figures, holds=met, as_json=options.json)
+        return
     validation, about = measure(
         options.device, space=options.space, n=options.networks, resolution=options.resolution,
         precision=options.precision, seed=options.seed, table=options.table,
