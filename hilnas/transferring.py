@@ -12,8 +12,8 @@ from hilnas.console import emit, table_store
 if TYPE_CHECKING:
     from device_agents.measurement import Agent
     from latency_tables.profile import Request
-    from latency_tables.coverage import Unit
     from networks.layers import Layer
+    from networks.operators import Unit
 
 Priors = Annotated[
     list[str] | None,

@@ -34,6 +34,7 @@ _COST_PRIOR = 0.1  # weight of these proportions, as a relative error of 1 / 0.1
 # How far parts deviate before anything is known: kinds, sizes, tiles, the rest, priors; noise.
 _DEVIATIONS = (0.5, 0.3, 0.5, 0.1, 0.5, 0.03)
 _LENGTHS = (0.5, 1.0, 2.0)  # of the process over sizes, in logarithms of them
+_USUAL = (1.0, np.square(_DEVIATIONS))
 _MOST_TUNED = 400  # layers by which deviations are set
 _FOLDS = 8
 _JITTER = 1e-6
@@ -67,7 +68,12 @@ class LayerModel:
 
 
 def fit_layers(
-    features: Features, rows: Ints, latency_ms: Floats, priors: Sequence[Floats] = ()
+    features: Features,
+    rows: Ints,
+    latency_ms: Floats,
+    priors: Sequence[Floats] = (),
+    *,
+    tuned: bool = True,
 ) -> LayerModel:
     """Return the model of these layers.
 
@@ -76,6 +82,8 @@ def fit_layers(
         rows: numbers of the layers that were measured, shape ``(m,)``; may be none.
         latency_ms: of these, shape ``(m,)``.
         priors: latencies of all ``n`` layers under other conditions, shape ``(n,)`` each.
+        tuned: whether parts deviate as far as the measured layers say, or as far as is usual. To
+            choose layers the usual serves better: what few layers do not show is not excluded.
     """
     everything = np.arange(len(features.counts))
     costs = operator_costs(features, rows, latency_ms)
@@ -87,12 +95,15 @@ def fit_layers(
     rest = np.log(latency_ms) - middle[rows]
     level = float(np.median(rest)) if len(rows) else 0.0
     rest -= level
-    length, variances = _tune(kernel, rows, rest, _LENGTHS)
+    length, variances = _USUAL
+    if tuned and len(rows):
+        length, variances = _tune(kernel, rows, rest, _LENGTHS)
     mean, covariance = _conditioned(kernel, length, variances, rows, rest, everything)
-    return LayerModel(
-        rows, middle + level + mean, covariance, float(variances[-1]) + _JITTER,
-        *_held_out(kernel, length, rows, rest),
-    )  # fmt: skip
+    error, std = np.zeros(len(rows)), np.ones(len(rows))
+    if tuned:
+        error, std = _held_out(kernel, length, rows, rest)
+    noise = float(variances[-1]) + _JITTER
+    return LayerModel(rows, middle + level + mean, covariance, noise, error, std)
 
 
 def _columns_of(features: Features, prior: Floats, costs: Floats) -> Floats:
@@ -130,7 +141,8 @@ def operator_costs(features: Features, rows: Ints, latency_ms: Floats) -> Floats
     pull = _COST_PRIOR * np.eye(unit.shape[1])
     wanted = np.append(np.ones(len(rows)), np.full(unit.shape[1], _COST_PRIOR))
     factors, _ = nnls(np.vstack([relative, pull]), wanted, maxiter=50 * unit.shape[1])
-    return unit @ factors + _JITTER * (work @ usual)
+    costs: Floats = unit @ factors + _JITTER * (work @ usual)
+    return costs
 
 
 @dataclass(frozen=True)
@@ -179,8 +191,6 @@ def _tune(
     from scipy.optimize import minimize
 
     usual = np.log(_DEVIATIONS)
-    if not len(rows):
-        return _LENGTHS[1], np.exp(2 * usual)
     step = -(-len(rows) // _MOST_TUNED)
     rows, rest = rows[::step], rest[::step]
     identity = np.eye(len(rows))
@@ -220,6 +230,8 @@ def _held_out(kernel: _Kernel, length: float, rows: Ints, rest: Floats) -> tuple
     error, std = np.zeros(len(rows)), np.ones(len(rows))
     for fold in np.unique(folds):
         out, kept = folds == fold, folds != fold
+        if not kept.any():
+            continue
         _, variances = _tune(kernel, rows[kept], rest[kept], (length,))
         mean, covariance = _conditioned(
             kernel, length, variances, rows[kept], rest[kept], rows[out]

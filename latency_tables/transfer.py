@@ -1,7 +1,7 @@
 """Transfer: a table for a new device in minutes, from tables of other conditions and few layers.
 
-    priors --> which layers first --> profile a few --> model --> which next --> profile the rest of
-    the budget --> predict what is left, flagged --> calibrate with whole networks --> publish
+    priors --> in which order --> profile a few layers, to learn the pace --> profile as many more
+    as fit --> predict what is left, flagged --> calibrate with whole networks --> publish
 
 Each session is an ordinary profile into the journal, so that a later profile goes on from it and
 replaces predictions by measurements.
@@ -92,6 +92,7 @@ def profile_with_priors(
     request: Request,
     *,
     budget_s: float,
+    most: int | None = None,
     uses: Mapping[Layer, float] | None = None,
     progress: Progress | None = None,
 ) -> TransferResult:
@@ -101,6 +102,7 @@ def profile_with_priors(
         priors: tables of other conditions with rows of some of the layers.
         request: as of `profile`; its own budget does not count.
         budget_s: wall-clock seconds for everything.
+        most: layers to measure at most, however many fit.
         uses: how often a network has each layer, see `selection.layer_uses`; by default alike.
 
     Raises:
@@ -122,8 +124,10 @@ def profile_with_priors(
         replace(request, plan=plan), np.array([(uses or {}).get(x, 1.0) for x in layers]), report,
     )  # fmt: skip
     ends_s = started_s + budget_s
-    session.measure(FIRST_SHARE, ends_s)
-    session.measure(SECOND_SHARE, ends_s)
+    for share in (FIRST_SHARE, SECOND_SHARE):
+        fit = session.fits(ends_s - time.monotonic(), share)
+        most = len(layers) if most is None else most
+        most -= session.measure(min(fit, most), ends_s)
     return session.publish(len(priors), started_s)
 
 
@@ -161,23 +165,25 @@ class _Session:
             limits.append(limits[0] if found.layers_that_fit is None else found.layers_that_fit)
         return min(limits)
 
-    def model(self) -> LayerModel:
+    def model(self, *, tuned: bool = True) -> LayerModel:
         """Return what the rows measured so far, and the priors, say of all layers."""
         keys = [layer.key for layer in self.layers]
         try:
             table = self.directory.load()
         except TableNotFound:
-            return fit_layers(self.features, np.zeros(0, int), np.zeros(0), self.priors)
+            nothing = np.zeros(0, dtype=np.int64)
+            return fit_layers(self.features, nothing, np.zeros(0), self.priors, tuned=tuned)
         predicted = set(predicted_layers(table, keys))
         rows = [i for i, key in enumerate(keys) if key in table and key not in predicted]
         latency_ms = table.hot_ms([keys[row] for row in rows])
-        return fit_layers(self.features, np.array(rows, int), latency_ms, self.priors)
+        numbers = np.array(rows, dtype=np.int64)
+        return fit_layers(self.features, numbers, latency_ms, self.priors, tuned=tuned)
 
-    def measure(self, share: float, ends_s: float) -> None:
-        """Measure the layers that come next and fit into a share of the time that is left."""
-        chosen = self._next(self.fits(ends_s - time.monotonic(), share))
+    def measure(self, most: int, ends_s: float) -> int:
+        """Measure so many of the layers that come next, and return how many there were."""
+        chosen = self._next(most)
         if not chosen:
-            return
+            return 0
         planned_s = plan_time(len(chosen), self.networks, self.plan).wall_s
         request, started_s = self.request, time.monotonic()
         profile(
@@ -187,6 +193,7 @@ class _Session:
             progress=self.report,
         )  # fmt: skip
         self.pace, self.networks = max(1.0, (time.monotonic() - started_s) / planned_s), 0
+        return len(chosen)
 
     def publish(self, priors: int, started_s: float) -> TransferResult:
         """Predict what is left, publish all of it, and say what more would buy."""
@@ -225,7 +232,7 @@ class _Session:
         refused: Mapping[str, str] = {}
         with suppress(TableNotFound):
             refused = self.directory.load().invalid
-        order = self._select(self.model(), most + len(refused)).order
+        order = self._select(self.model(tuned=False), most + len(refused)).order
         chosen = [self.layers[i] for i in order if self.layers[i].key not in refused]
         return chosen[:most]
 
