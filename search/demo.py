@@ -28,8 +28,9 @@ from device_agents.measurement import ModelFile, ResidentPlan, Visit
 from exporters.exporter import export_network
 from latency_tables.calibration import choose_networks
 from latency_tables.end_to_end import EndToEnd, measure_model
+from latency_tables.exact import PricedSpace, price_space
 from latency_tables.floors import session_floor
-from latency_tables.predictor import Prediction, Predictor, compile_predictor, predict_network
+from latency_tables.predictor import Prediction, predict_network
 from latency_tables.profile import profile
 from latency_tables.store import TableDirectory, write_whole
 from latency_tables.table import LatencyTable
@@ -95,8 +96,8 @@ def run_demo(
     space = make_space(SPACE, resolution=settings.resolution)
     profiled = _profile(out, agent, space, settings, tool_version, say, progress)
     table = LatencyTable.load(profiled.table)
-    predictor = compile_predictor(table, space)
-    latencies_ms = _sample(space, predictor, profiled.target_ms, settings.samples, say)
+    priced = price_space(table, space)
+    _count(priced, profiled.target_ms, say)
     runs = {
         name: _search(out / "runs" / name, name, profiled, settings, say, progress)
         for name in SEARCHERS
@@ -132,7 +133,7 @@ def run_demo(
     )
     at_full_size = _measure_at_full_size(agent, table, space.decode(best.genotype), settings)
     return DemoResult(
-        out, profiled, latencies_ms, space, runs, best, finalists, finalists_ms, deployed,
+        out, profiled, priced, runs, best, finalists, finalists_ms, deployed,
         at_full_size, table.condition, time.monotonic() - started_s,
     )  # fmt: skip
 
@@ -222,19 +223,13 @@ def _read_profiled(record: Path, settings: DemoSettings) -> Profiled:
     return Profiled(Path(values["table"]), compare(points), values["target_ms"])
 
 
-def _sample(
-    space: ChainSpace, predictor: Predictor, target_ms: float, samples: int, say: Say
-) -> Floats:
-    rng = np.random.default_rng(0)
-    drawn = space.sample(samples, rng, uniform_over="networks")
-    latencies_ms = np.asarray(predictor.predict(drawn), np.float64)
-    share = float(np.mean(latencies_ms <= target_ms))
-    error = 1.96 * np.sqrt(share * (1 - share) / samples)
+def _count(priced: PricedSpace, target_ms: float, say: Say) -> None:
+    """Say how many networks of the space meet the target, exactly."""
+    within, total = priced.within(target_ms).networks, priced.networks.total
     say(
-        f"target {target_ms:.3f} ms ({REFERENCE} here): met by {share:.2%} +- {error:.2%} of the"
-        f" {space.n_networks:.3g} networks; the fastest takes {predictor.fastest_ms:.3f} ms"
+        f"target {target_ms:.3f} ms ({REFERENCE} here): met by {within / total:.1%} of all"
+        f" {total:,} networks; the fastest takes {priced.fastest_ms:.3f} ms"
     )
-    return latencies_ms
 
 
 def _search(

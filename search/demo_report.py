@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import numpy as np
-
 from networks.block_strings import format_network
 from search.demo_result import REFERENCE, SPACE, DemoResult
 from search.plots import (
@@ -64,19 +62,19 @@ def _table_section(demo: DemoResult) -> Section:
 
 
 def _space_section(demo: DemoResult) -> Section:
-    target_ms, n = demo.profiled.target_ms, len(demo.latencies_ms)
-    share = float(np.mean(demo.latencies_ms <= target_ms))
-    error = 1.96 * float(np.sqrt(share * (1 - share) / n))
-    low, high = (max(0.0, share + sign * error) * demo.space.n_networks for sign in (-1, 1))
+    target_ms, networks = demo.profiled.target_ms, demo.priced.networks
+    within = demo.priced.within(target_ms)
     return Section(
         "How many networks are fast enough",
         [
             f"The target is what {REFERENCE} takes on this device: {target_ms:.3f} ms. Of the"
-            f" {demo.space.n_networks:,} networks of {SPACE}, {share:.2%} meet it: {low:.3g} to"
-            f" {high:.3g} of them, by a uniform sample of {n:,} (95 %).",
+            f" {networks.total:,} networks of {SPACE}, {within.networks:,} meet it by the table,"
+            f" {within.networks / networks.total:.2%}: a count of all of them, not a sample, with"
+            f" latencies rounded to {1e3 * networks.grid.step_ms:g} us, which leaves {within.low:,}"
+            f" to {within.high:,}.",
             Plot(
-                plot_latencies(demo.latencies_ms, target_ms=target_ms),
-                "Predicted latencies of networks drawn uniformly.",
+                plot_latencies(networks.latencies_ms, networks.counts, target_ms=target_ms),
+                "Latencies of all networks by the table.",
             ),
         ],
     )

@@ -12,6 +12,7 @@ import numpy.typing as npt
 from device_agents.measurement import DEFAULT_PLAN, Condition, ResidentPlan
 from exporters.exporter import ExportedModel
 from latency_tables.end_to_end import EndToEnd
+from latency_tables.exact import PricedSpace
 from latency_tables.predictor import Prediction
 from latency_tables.validation import Validation
 from networks.spaces.chain import ChainSpace
@@ -38,7 +39,6 @@ class DemoSettings:
     published: Sequence[str] = PUBLISHED
     plan: ResidentPlan = DEFAULT_PLAN
     profile_budget_s: float = 150.0
-    samples: int = 1_000_000
     evaluations: int = 3_000
     train_seeds: int = 3
     training: TrainingSettings = field(default_factory=TrainingSettings)
@@ -52,7 +52,6 @@ QUICK = DemoSettings(
     published=("mobilenet-v1,width=0.5", "mobilenet-v2", "mnasnet-b1"),
     plan=replace(DEFAULT_PLAN, min_visits=6, max_visits=12, min_span_s=0.5),
     profile_budget_s=20.0,
-    samples=100_000,
     evaluations=200,
     training=TrainingSettings(train_images=512, batch=32, epochs=2.0),
     training_budget_s=None,
@@ -90,8 +89,7 @@ class DemoResult:
 
     out: Path
     profiled: Profiled
-    latencies_ms: Floats
-    space: ChainSpace
+    priced: PricedSpace
     runs: Mapping[str, SearchResult]
     best: Trial
     finalists: FinalistsResult
@@ -100,6 +98,11 @@ class DemoResult:
     at_full_size: tuple[Prediction, EndToEnd]
     condition: Condition
     wall_s: float
+
+    @property
+    def space(self) -> ChainSpace:
+        """The space that was searched."""
+        return self.priced.space
 
     @property
     def report(self) -> Path:

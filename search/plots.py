@@ -55,11 +55,20 @@ def plot_predictions(networks: Sequence[MeasuredNetwork]) -> str:
 
 
 def plot_latencies(
-    latencies_ms: Floats, *, target_ms: float, marks: Mapping[str, float] | None = None
+    latencies_ms: Floats,
+    counts: npt.NDArray[np.integer],
+    *,
+    target_ms: float,
+    marks: Mapping[str, float] | None = None,
 ) -> str:
-    """Return the distribution of a space's latencies, with the target and marked networks."""
+    """Return the distribution of a space's latencies, with the target and marked networks.
+
+    Args:
+        latencies_ms, counts: how many networks have which latency, shape ``(n,)`` each.
+    """
     with _figure(9.6, 3.4) as (figure, (axes,)):
-        axes.hist(latencies_ms, bins=120, color=_COLOURS[5], density=True)
+        weights = counts.astype(np.float64)
+        axes.hist(latencies_ms, bins=120, weights=weights, color=_COLOURS[5], density=True)
         axes.axvline(target_ms, color=_COLOURS[1], label=f"target {target_ms:.2f} ms")
         for colour, (name, latency_ms) in zip(_COLOURS[2:], (marks or {}).items(), strict=False):
             axes.axvline(latency_ms, color=colour, linestyle="--", label=name)
