@@ -82,7 +82,7 @@ def measure(
 
 def recall(root: Path) -> dict[str, tuple[Validation, LatencyTable]]:
     """Return the last validation of each recorded condition, with its table as made today."""
-    found = {}
+    found: dict[str, tuple[Validation, LatencyTable]] = {}
     for condition in CONDITIONS:
         directory = TableDirectory(root / condition.name)
         if directory.journal.exists():
