@@ -8,6 +8,7 @@
   x DatasetError       no images, or not those asked for (folder and remedy)
   x TrainingError      settings or shapes that cannot be trained
     x TrainingDiverged   the loss was no longer finite; lower the learning rate
+  x StudyError         a CSV of evaluated networks that cannot be used (file, line, column)
   x EvaluatorError     an evaluator cannot be built, or breaks its contract
   x RunError           the run directory: fix the path or the arguments
     x RunExists        there is already something there
@@ -58,6 +59,10 @@ class TrainingError(SearchError):
 
 class TrainingDiverged(TrainingError):
     """The loss was no longer finite."""
+
+
+class StudyError(SearchError):
+    """A CSV of evaluated networks cannot be used; names the file, the line and what was found."""
 
 
 class EvaluatorError(SearchError):
