@@ -10,6 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from statistics import median
 
 from device_agents.measurement import Agent, Condition, ModelFile, Plan, Visit
 from exporters.exporter import Exporter
@@ -133,4 +134,5 @@ def session_of(readings: Readings, outcomes: Outcomes) -> AnchorSession:
     visits = [visit for visit in made if isinstance(visit, Visit)]
     paces_ns = tuple(visit.pace_ns for visit in visits if visit.pace_ns is not None)
     times = [outcome.started_unix_s for outcome in made]
-    return AnchorSession(readings, paces_ns, min(times), max(times))
+    load = median(visit.load for visit in visits) if visits else None
+    return AnchorSession(readings, paces_ns, min(times), max(times), load)

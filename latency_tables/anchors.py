@@ -7,8 +7,9 @@ nor so large that it takes long.
 Between sessions, of a table: one whole network and, of each kind, layers that span its latencies,
 ``PER_KIND`` of them where a process holds many models (memory lies where it happens to in each
 process, which alone makes one model some percent slower), one where each visit has a process of
-its own. The reference is what the first sessions made of them: later ones are held against it and
-never become it, so that a device which slowly changes is found to have changed.
+its own. The reference is the median of what made their rows and of the first ``REFERENCES``
+sessions that were within their bands: later ones are held against it and never become it, so that
+a device which slowly changes is found to have changed.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from statistics import median
 from typing import TypeVar
 
 from device_agents.conditions.limits import LIMITS
@@ -30,6 +32,7 @@ from latency_tables.table import Anchor, LatencyTable, Row
 
 PER_KIND = 3
 FRESH_PROCESSES = 3
+REFERENCES = 6
 AGREE = LIMITS.anchor_target_share  # specimens share a table only within this
 
 Floors = Mapping[str, float]
@@ -113,15 +116,20 @@ def table_anchors(
     for row in rows:
         if row.status == "ok":
             kinds.setdefault(_kind_of(row.layer), []).append((row.hot_ms, row.layer, row.sha256))
-    noise = table_noise(journal, table.condition, plan, pace_ns=pace_ns)
+    history = read_history(journal, table.condition, plan, pace_ns=pace_ns)
+    noise = learn_noise(history)
+    known = history[0].keys() if history else frozenset[str]()
     anchors = []
     for kind in sorted(kinds, key=lambda kind: (kind != NETWORK, kind)):
         n = PER_KIND if kind != NETWORK and isinstance(plan, ResidentPlan) else 1
-        for _, label, sha256 in _middles(sorted(kinds[kind]), n):
+        kept = sorted(place for place in kinds[kind] if place[1] in known)
+        for _, label, sha256 in kept[:n] or _middles(sorted(kinds[kind]), n):
             first = whole_campaigns(visits[sha256], least_visits(clean_plan(plan)))[0]
             floor = floor_of(first, table.condition, plan, pace_ns=pace_ns)
-            band = noise.band(label, fresh_processes(plan))
-            anchors.append(Anchor(kind, label, sha256, floor.hot_ns / 1e6, band))
+            later = [session[label] for session in history if label in session]
+            references = [floor.hot_ns / 1e6, *later[:REFERENCES]]
+            band = noise.band(label, fresh_processes(plan), len(references))
+            anchors.append(Anchor(kind, label, sha256, median(references), band))
     return tuple(anchors)
 
 
@@ -164,7 +172,7 @@ def read_history(
             look = [session.id] if session.seed == 0 else [*look, session.id]
         elif session.purpose == "anchors-within":
             accepted, look = [*accepted, *look], []
-    found = []
+    found: list[Readings] = []
     for number in accepted:
         outcomes = journal.visits_of(number)
         mine = {sha256: labels[sha256] for sha256 in outcomes if sha256 in labels}

@@ -1,9 +1,10 @@
 """Drift: whether a device is still the one that its table was measured on.
 
     d        ln(latency now / reference) of an anchor, now being the median of fresh processes
-    uniform  median over kinds of their mean d  beyond its band: a factor of the whole device
-    kind     mean d of a kind - uniform         beyond its band: one kind of operators
-    anchor   d - uniform                        beyond its band: a single model
+    uniform  median over kinds of their d       beyond its band: a factor of the whole device
+    kind     d of a kind - uniform, d being the mean of its anchors, weighted by 1 / var:
+                                                beyond its band: one kind of operators
+    anchor   d - uniform                        beyond its band: that row, not the device
     pace     fastest pace of the core now / then, for the device's own clock, of which anchors,
              stated at one pace, know nothing
 
@@ -15,11 +16,16 @@ A band is ``Z`` standard deviations of what an unchanged device shows, the refer
 included. Those of single anchors and of the whole come from sessions of the same table that were
 within their bands, shrunk towards recorded ones (`benchmarks.drift`) while there are few:
 
-    var = (PRIOR_SESSIONS prior^2 + sum of squares) / (PRIOR_SESSIONS + n - 1)
+    var = (PRIOR_SESSIONS prior^2 + sum over i of (x[i + APART] - x[i])^2 / 2)
+          / (PRIOR_SESSIONS + n - APART)
+
+Differences of sessions of two refreshes, not from a mean: a change that creeps does not widen the
+band that is to find it.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
@@ -27,18 +33,20 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
+from device_agents.conditions.limits import LIMITS
 from device_agents.timing_batch import PACE_QUANTILE
 from latency_tables.table import Anchor
 
 Floats = npt.NDArray[np.float64]
 Readings = Mapping[str, float]
 """What one fresh process made of the anchors: latency in milliseconds by label."""
-Cause = Literal["none", "os-build", "condition", "pace", "uniform", "kind", "anchor", "mixed"]
+Cause = Literal["none", "os-build", "condition", "pace", "uniform", "kind", "mixed"]
 
 Z = 4.0
 ANCHOR_STD = 0.015
 UNIFORM_STD = 0.004
 PRIOR_SESSIONS = 8
+APART = 3
 PACE_BAND = 0.025
 PATIENCE_S = 180.0  # the core's fast state comes for some 20 s about once a minute
 NETWORK = "network"
@@ -53,9 +61,10 @@ class Noise:
     anchors: Mapping[str, float]
     uniform: float
 
-    def band(self, label: str, sessions: int) -> float:
-        """Return the band of one anchor against one reference session."""
-        return Z * self.anchors.get(label, ANCHOR_STD) * _error(sessions)
+    def band(self, label: str, sessions: int, references: int = 1) -> float:
+        """Return the band of one anchor, so many sessions now against so many then."""
+        error = math.sqrt(_median_error(sessions) + _median_error(references))
+        return Z * self.anchors.get(label, ANCHOR_STD) * error
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +103,8 @@ class DriftReport:
     """What the anchors say of a device, or, of one whose OS build changed, what need not be asked.
 
     ``kinds`` are differences beside the uniform one; ``pace`` is None where nobody takes one;
-    ``thermal`` is what the device says of its heat, None where nobody asked or it cannot say.
+    ``thermal`` is what the device says of its heat, None where nobody asked or it cannot say;
+    ``load`` the median load average beside the visits, where they tell it.
     """
 
     cause: Cause
@@ -105,11 +115,27 @@ class DriftReport:
     anchors: tuple[AnchorReading, ...] = ()
     pace: Difference | None = None
     thermal: str | None = None
+    load: float | None = None
 
     @property
     def is_drifted(self) -> bool:
         """Whether the device is another than then."""
         return self.cause != "none"
+
+    @property
+    def beyond(self) -> dict[str, float]:
+        """Anchors that moved by themselves, with how far: rows to measure again."""
+        return {r.anchor.label: abs(r.excess) for r in self.anchors if not r.is_within}
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether other work ran beside the sessions."""
+        return self.load is not None and self.load > LIMITS.load
+
+    @property
+    def are_networks_within(self) -> bool:
+        """Whether whole networks are in their band, so that others can be measured now."""
+        return NETWORK not in self.kinds or self.kinds[NETWORK].is_within
 
     @property
     def is_slow(self) -> bool:
@@ -142,6 +168,7 @@ class DriftReport:
                 for reading in self.anchors
             ],
             "pace": percent(self.pace), "thermal": self.thermal,
+            "load": self.load,
         }  # fmt: skip
 
 
@@ -151,7 +178,7 @@ def learn_noise(sessions: Sequence[Readings]) -> Noise:
     if not labels:
         return Noise({}, UNIFORM_STD)
     logs = np.log([[session.get(label, np.nan) for label in labels] for session in sessions])
-    logs -= np.nanmedian(logs, axis=0)
+    logs -= np.nanmedian(logs, axis=0)  # what is left of an anchor is common to all, or its own
     common = np.nanmedian(logs, axis=1)
     anchors = [_shrunk(column, ANCHOR_STD) for column in (logs - common[:, None]).T]
     own = _median_variance(np.array(anchors))  # what a median moves by with nothing in common
@@ -162,13 +189,15 @@ def learn_noise(sessions: Sequence[Readings]) -> Noise:
 class AnchorSession:
     """One session at the anchors: its readings, the paces of the core beside its visits, and when.
 
-    ``paces_ns`` is empty where nobody takes them.
+    ``paces_ns`` is empty where nobody takes them; ``load`` is the median load average, None where
+    visits do not tell it.
     """
 
     readings: Readings
     paces_ns: tuple[int, ...]
     started_unix_s: float
     ended_unix_s: float
+    load: float | None = None
 
 
 def look_at_anchors(
@@ -196,7 +225,11 @@ def look_at_anchors(
     def report() -> DriftReport:
         pace = fastest_pace_ns([ns for session in taken for ns in session.paces_ns])
         slower = None if pace is None or pace_ns is None else pace / pace_ns - 1
-        return judge(anchors, [session.readings for session in taken], noise, pace=slower)
+        loads = [session.load for session in taken if session.load is not None]
+        return judge(
+            anchors, [session.readings for session in taken], noise, pace=slower,
+            load=float(np.median(loads)) if loads else None,
+        )  # fmt: skip
 
     more = look(sessions)
     if not taken:
@@ -225,12 +258,15 @@ def judge(
     noise: Noise,
     *,
     pace: float | None = None,
+    load: float | None = None,
 ) -> DriftReport:
     """Return what these sessions say of the device; anchors that none has read are left out.
 
     Args:
         sessions: one or more, each of a fresh process.
         pace: fastest pace now / reference - 1, positive where the core is slower now.
+        load: of the machine meanwhile. Beside other work whole networks, whose weights do not fit
+            into caches, are slower than by themselves, and layers are not: that is no drift.
     """
     seen = [anchor for anchor in anchors if any(anchor.label in s for s in sessions)]
     now_ms = np.array([np.median([s[a.label] for s in sessions if a.label in s]) for a in seen])
@@ -240,11 +276,9 @@ def judge(
         kind: [i for i, anchor in enumerate(seen) if anchor.kind == kind]
         for kind in dict.fromkeys(anchor.kind for anchor in seen)
     }
-    mean = {kind: float(d[members].mean()) for kind, members in of_kind.items()}
-    mean_std = {
-        kind: float(np.sqrt((std[members] ** 2).sum())) / len(members)
-        for kind, members in of_kind.items()
-    }
+    weights = {kind: 1 / std[members] ** 2 for kind, members in of_kind.items()}
+    mean = {k: float(np.average(d[of_kind[k]], weights=weights[k])) for k in of_kind}
+    mean_std = {kind: float(1 / np.sqrt(weights[kind].sum())) for kind in of_kind}
     # a network is made of layers of the other kinds, and has no vote of its own beside them
     votes = [kind for kind in of_kind if kind != NETWORK or len(of_kind) < MANY]
     middle = float(np.median([mean[kind] for kind in votes]))
@@ -259,7 +293,7 @@ def judge(
     )
     report = DriftReport(
         "none", "", len(sessions), uniform, kinds, readings,
-        None if pace is None else Difference(pace, PACE_BAND),
+        None if pace is None else Difference(pace, PACE_BAND), load=load,
     )  # fmt: skip
     return _explained(report)
 
@@ -268,27 +302,35 @@ def _explained(report: DriftReport) -> DriftReport:
     """Return the report with its cause, and that in words."""
     assert report.uniform is not None
     beyond = [kind for kind, difference in report.kinds.items() if not difference.is_within]
-    if len(beyond) > 1 and NETWORK in beyond:  # a network follows the layers that it is made of
-        beyond.remove(NETWORK)
-    single = [reading for reading in report.anchors if not reading.is_within]
+    if NETWORK in beyond and (report.is_busy or len(beyond) > 1):
+        beyond.remove(NETWORK)  # it follows the layers that it is made of, and other work
     found: list[tuple[Cause, str]] = []
+    beside = "" if report.load is None else f"load {report.load:.1f}"
     if report.pace is not None and report.is_slow:
         found.append(("pace", f"the core never came near its fastest pace: {_text(report.pace)}"))
     if not report.uniform.is_within:
         found.append(("uniform", f"all models by one factor: {_text(report.uniform)}"))
-    found += [("kind", f"operators of {kind}: {_text(report.kinds[kind])}") for kind in beyond]
+    found += [("kind", f"{_operators(kind)}: {_text(report.kinds[kind])}") for kind in beyond]
     if not found:
-        found = [
-            ("anchor", f"{r.anchor.label}: {_text(Difference(r.excess, r.anchor.band))}")
-            for r in single
-        ]
-    if not found:
-        return replace(report, text=f"within its bands, {_text(report.uniform)}")
+        singly = "".join(
+            f"; by itself {r.anchor.label}: {_text(Difference(r.excess, r.anchor.band))}"
+            for r in report.anchors
+            if not r.is_within
+        )
+        text = f"within its bands, {_text(report.uniform)}{singly}"
+        return replace(report, text=f"{text}; {beside}" if report.is_busy else text)
     causes = {cause for cause, _ in found}
     if causes == {"pace", "uniform"}:
         causes = {"uniform"}
     cause: Cause = causes.pop() if len(causes) == 1 else "mixed"
-    return replace(report, cause=cause, text="; ".join(text for _, text in found))
+    texts = [text for _, text in found]
+    if report.is_busy:
+        texts.append(f"other work ran meanwhile ({beside}): look again when it does not")
+    return replace(report, cause=cause, text="; ".join(texts))
+
+
+def _operators(kind: str) -> str:
+    return "whole networks" if kind == NETWORK else f"operators of {kind}"
 
 
 def _text(difference: Difference) -> str:
@@ -305,16 +347,17 @@ def _median_variance(std: Floats) -> float:
     return float(np.pi / 2 * (std**2).mean() / len(std))
 
 
-def _error(sessions: int) -> float:
-    """Return how far a median of so many sessions is from one reference, in units of a session."""
-    return float(np.sqrt(1 + (np.pi / 2 / sessions if sessions > 1 else 1)))
+def _median_error(sessions: int) -> float:
+    """Return the variance of the median of so many sessions, in variances of one, about."""
+    return np.pi / 2 / sessions if sessions > 2 else 1 / sessions
 
 
 def _shrunk(values: Floats, prior: float, own: float = 0.0) -> float:
     """Return the standard deviation of values, of whose variance ``own`` is something else's."""
-    values = values[np.isfinite(values)]
-    squares = PRIOR_SESSIONS * prior**2 + max(0.0, float((values**2).sum()) - own * len(values))
-    return float(np.sqrt(squares / (PRIOR_SESSIONS + max(0, len(values) - 1))))
+    steps = values[APART:] - values[:-APART]
+    steps = steps[np.isfinite(steps)]
+    squares = max(0.0, float((steps**2).sum()) / 2 - own * len(steps))
+    return math.sqrt((PRIOR_SESSIONS * prior**2 + squares) / (PRIOR_SESSIONS + len(steps)))
 
 
 def _relative(log: float) -> float:

@@ -24,7 +24,7 @@ from latency_tables.table import LatencyTable, Row
 from latency_tables.units import parse_unit
 from networks.network import Network, count_madds
 from networks.operators import Unit, lower_unit
-from networks.spaces.space import Space
+from networks.spaces.space import LayerSpace
 
 Reason = Literal["missing", "predicted", "unstable", "drifted", "stale"]
 MISSING_STD = 0.5  # of a row that is guessed from its multiply-adds
@@ -47,7 +47,7 @@ class Candidate:
 
 
 def space_uses(
-    space: Space, granularity: Granularity = "layer", *, n: int = SAMPLE, seed: int = 0
+    space: LayerSpace, granularity: Granularity = "layer", *, n: int = SAMPLE, seed: int = 0
 ) -> dict[str, float]:
     """Return the expected uses of each unit of a space by its networks, all as likely.
 

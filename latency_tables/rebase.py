@@ -16,7 +16,7 @@ from pathlib import Path
 from device_agents.measurement import Agent, Condition
 from device_agents.packs import PackedPlan
 from exporters.catalog import make_exporter
-from latency_tables.drift import NETWORK, DriftReport
+from latency_tables.drift import NETWORK, Cause, DriftReport
 from latency_tables.errors import ConditionMismatch, NotChanged, NotMeasured, TableError
 from latency_tables.floors import default_plan
 from latency_tables.granularity import granularity_of
@@ -127,7 +127,7 @@ def _change(
         raise ConditionMismatch(f"rebase {old.name!r}", old.condition, condition)
     if fields:
         text = ", ".join(f"{name} {was!r} | {now!r}" for name, (was, now) in fields.items())
-        cause = "os-build" if set(fields) == {"os_build"} else "condition"
+        cause: Cause = "os-build" if set(fields) == {"os_build"} else "condition"
         return DriftReport(cause, f"changed (then | now): {text}")
     drift = check_drift(agent, directory, wanted, progress=progress)
     if not drift.is_drifted:

@@ -144,8 +144,8 @@ def refresh(
         drift = session.check(report)
         if drift.is_drifted:
             return result_of(table, directory, wanted, [], 0, drift, started_s)
-        candidates = session.candidates()
-        taken = session.measure(candidates, report)
+        candidates = session.candidates(drift.beyond)
+        taken = session.measure(candidates, drift, report)
         built = session.build(again=True)
         if replace(built, anchors=table.anchors) != table or not table.anchors:
             directory.publish(built)
@@ -222,19 +222,29 @@ class _Session:
         drift = check.run(self._work / "anchors", self._seed, self._exporter)
         return drift.with_thermal(self._wanted.thermal()) if drift.is_drifted else drift
 
-    def candidates(self) -> list[Candidate]:
-        """Return what to measure again, the most valuable first."""
+    def candidates(self, beyond: Mapping[str, float]) -> list[Candidate]:
+        """Return what to measure again, the most valuable first.
+
+        Args:
+            beyond: anchors that moved by themselves, and how far.
+        """
         table = self.build()
         visits = self._journal.visits(self._condition)
         pace_ns = self._journal.pace_ns(self._condition)
         moved = drifted_rows(visits, rows_of(table), self._condition, self._plan, pace_ns=pace_ns)
         return rank(
             table, wanted_units(self._wanted, table, self._journal), self._wanted.uses,
-            drifted=moved, now_unix_s=self._wanted.now_unix_s(), max_age_s=self._wanted.max_age_s,
+            drifted={**moved, **beyond}, now_unix_s=self._wanted.now_unix_s(),
+            max_age_s=self._wanted.max_age_s,
         )  # fmt: skip
 
-    def measure(self, candidates: Sequence[Candidate], progress: Progress) -> int:
-        """Measure these in order; return how many there was time for."""
+    def measure(
+        self, candidates: Sequence[Candidate], drift: DriftReport, progress: Progress
+    ) -> int:
+        """Measure stale networks and these in order; return how many there was time for.
+
+        Networks only if they are in their band: beside other work they are slower.
+        """
         if isinstance(self._plan, PackedPlan):
             return 0
         remeasuring = Remeasuring(
@@ -242,7 +252,7 @@ class _Session:
             granularity_of(self._published), self._work, self._seed, self._exporter,
             self._wanted.tool_version, self._deadline_s, self._wanted.now_unix_s(),
         )  # fmt: skip
-        networks = self._stale_networks()
+        networks = self._stale_networks() if drift.are_networks_within else []
         return remeasuring.measure([c.unit for c in candidates], networks, progress)
 
     def _stale_networks(self) -> list[NamedNetwork]:

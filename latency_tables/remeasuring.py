@@ -84,7 +84,9 @@ class Remeasuring:
         Of a model that never was measured to the end, all.
         """
         plan = plan_of(self.plan, file.role)
-        visits = [outcome for outcome in outcomes if not isinstance(outcome, FailedVisit)]
+        visits: list[Outcome] = [
+            outcome for outcome in outcomes if not isinstance(outcome, FailedVisit)
+        ]
         if len(measured(visits)) < least_visits(plan):
             return visits
         newest = split_campaigns(visits)[-1]

@@ -1,7 +1,10 @@
 from __future__ import annotations
 
 import itertools
+import json
+import math
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -74,13 +77,15 @@ def test_a_network_follows_its_layers() -> None:
     both = readings(1.06, "conv") | {"network-0": ANCHORS[0].latency_ms * 1.06}
     assert judge(ANCHORS, [both], QUIET).text.startswith("operators of conv: +6.0 %")
     alone = judge(ANCHORS, [readings(1.06, "network")], QUIET)
-    assert alone.text.startswith("operators of network")
+    assert alone.text.startswith("whole networks: +6.0 %")
 
 
-def test_a_single_model_beyond_its_band_is_named() -> None:
-    read = readings() | {"conv-2": 1.031 * ANCHORS[2].latency_ms}
-    report = judge(ANCHORS, [read], QUIET)
-    assert (report.cause, report.text.split(":")[0]) == ("anchor", "conv-2")
+def test_a_single_model_beyond_its_band_is_a_row_to_measure_again() -> None:
+    noisy = [replace(a, band=0.3 if a.label == "conv-2" else 0.03) for a in ANCHORS]
+    report = judge(noisy, [readings() | {"conv-2": 1.4 * ANCHORS[2].latency_ms}], QUIET)
+    assert not report.is_drifted
+    assert report.beyond == {"conv-2": pytest.approx(0.4)}
+    assert "by itself conv-2: +40.0 % (band 30.0 %)" in report.text
 
 
 def test_one_slow_process_of_three_is_no_drift() -> None:
@@ -90,6 +95,7 @@ def test_one_slow_process_of_three_is_no_drift() -> None:
 
 def test_the_report_is_json_with_percent() -> None:
     values = judge(ANCHORS, [readings(1.06)], QUIET, pace=0.001).to_dict()
+    assert json.loads(json.dumps(values)) == values
     assert (values["drifted"], values["cause"], values["sessions"]) == (True, "uniform", 1)
     assert values["uniform"] == {"pct": pytest.approx(6), "band_pct": pytest.approx(1.2, rel=0.3)}
     assert values["pace"] == {"pct": pytest.approx(0.1), "band_pct": 100 * PACE_BAND}
@@ -138,3 +144,27 @@ def test_noise_is_learned_from_sessions() -> None:
     assert many.uniform == pytest.approx(0.01, rel=0.3)
     quiet, loud = (learn_noise(sessions(10, std, 0.002)) for std in (0.001, 0.05))
     assert quiet.band("conv-2", 3) < learn_noise([]).band("conv-2", 3) < loud.band("conv-2", 3)
+
+
+def test_a_reference_of_several_sessions_has_a_narrower_band() -> None:
+    bands = [QUIET.band("conv-2", 3, references) for references in (1, 7)]
+    assert bands[0] / bands[1] == pytest.approx(
+        math.sqrt((1 + math.pi / 6) / (math.pi / 14 + math.pi / 6))
+    )
+
+
+def test_other_work_is_named_where_it_may_be_the_reason() -> None:
+    busy = [replace(session(i, readings(1.06)), load=5.0) for i in range(6)]
+    report, _ = look(*busy)
+    assert report.text.endswith("other work ran meanwhile (load 5.0): look again when it does not")
+    calm = [replace(session(i), load=5.0) for i in range(6)]
+    assert "other work" not in look(*calm)[0].text
+
+
+def test_networks_that_are_slower_beside_other_work_are_no_drift() -> None:
+    slow = [readings(1.2, "network")]
+    alone, beside = (judge(ANCHORS, slow, QUIET, load=load) for load in (0.1, 5.0))
+    assert (alone.cause, beside.cause) == ("kind", "none")
+    assert not beside.are_networks_within
+    layers = judge(ANCHORS, [readings(1.06, "conv")], QUIET, load=5.0)
+    assert layers.text.startswith("operators of conv")

@@ -10,12 +10,13 @@ from device_agents.measurement import DEFAULT_PLAN, Outcome
 from latency_tables.priorities import drifted_rows, network_uses, rank, space_uses
 from latency_tables.priors import predicted_rows, rows_of, with_priors
 from latency_tables.table import LatencyTable, Row
+from networks.operators import Unit
 from networks.spaces import make_space
 from tests.latency_tables.conftest import CONDITION, PROVENANCE, make_row, make_visit
 from tests.latency_tables.test_profile import BODIES, HEAD, STEM
 
 NOW, MAX_AGE_S = 1000.0, 100.0
-UNITS = [STEM, *BODIES, HEAD]
+UNITS: list[Unit] = [STEM, *BODIES, HEAD]
 
 
 def table_of(*rows: Row) -> LatencyTable:

@@ -93,6 +93,11 @@ def request(agent: Device, **wanted: object) -> RefreshRequest:
     return RefreshRequest(**values)  # type: ignore[arg-type]
 
 
+def slowed(factor: float) -> Callable[[str], float]:
+    """Return the latencies of a device that is slower at everything."""
+    return lambda sha256: factor * latency_of_sha256_ns(sha256)
+
+
 def by_kind(table: TableDirectory, kind: str, factor: float) -> Callable[[str], float]:
     """Return the latencies of a device that is slower at layers of one kind."""
     with Journal.open(table.journal) as journal:
@@ -125,7 +130,7 @@ def test_a_fresh_table_stays_as_it_is(table: TableDirectory) -> None:
 def test_stale_rows_are_measured_anew_and_old_visits_no_longer_count(
     table: TableDirectory,
 ) -> None:
-    result = run(Device(lambda s: 1.01 * latency_of_sha256_ns(s), after_s=WEEK), table)
+    result = run(Device(slowed(1.01), after_s=WEEK), table)
     assert (result.wanting, result.remaining) == ({"stale": 8}, 0)
     was, now = (table.versions()[i] for i in (0, 1))
     assert result.table == now
@@ -135,7 +140,19 @@ def test_stale_rows_are_measured_anew_and_old_visits_no_longer_count(
             1.01, abs=4e-3
         )
         assert new.row(layer.key).measured_unix_s > START_UNIX_S + WEEK
-    assert [a.latency_ms for a in new.anchors] == [a.latency_ms for a in old.anchors]
+
+
+def test_references_are_of_the_first_two_refreshes_and_a_creeping_change_is_found(
+    table: TableDirectory,
+) -> None:
+    references, causes = [], []
+    for week in range(1, 9):
+        agent = Device(slowed(1.007**week), after_s=week * WEEK, seed=week)
+        causes.append(run(agent, table).drift.cause)
+        references.append([anchor.latency_ms for anchor in table.load().anchors])
+    assert references[0] != references[1] == references[2] == references[-1]
+    assert causes[:3] == ["none"] * 3
+    assert causes[-1] == "uniform"
 
 
 @pytest.mark.parametrize("kind", ["uniform", "bottleneck", "clock"])
@@ -144,11 +161,9 @@ def test_a_drifted_device_touches_no_row_and_leaks_into_none(
 ) -> None:
     before = table.load()
     agents = {
-        "uniform": Device(lambda s: 1.08 * latency_of_sha256_ns(s), after_s=WEEK),
+        "uniform": Device(slowed(1.08), after_s=WEEK),
         "bottleneck": Device(by_kind(table, "bottleneck", 1.15), after_s=WEEK),
-        "clock": Device(
-            lambda s: 1.06 * latency_of_sha256_ns(s), after_s=WEEK, pace_ns=round(1.06 * PACE_NS)
-        ),
+        "clock": Device(slowed(1.06), after_s=WEEK, pace_ns=round(1.06 * PACE_NS)),
     }
     cause = {"uniform": "uniform", "bottleneck": "kind", "clock": "pace"}[kind]
     result = run(agents[kind], table, thermal=lambda: "thermal: 2 (moderate)")
@@ -234,7 +249,7 @@ def test_a_rebased_table_is_new_and_the_old_one_stays(
     table: TableDirectory, tmp_path: Path
 ) -> None:
     before, target = table.load(), TableDirectory(tmp_path / "table-2")
-    slow = Device(lambda s: 1.08 * latency_of_sha256_ns(s), after_s=WEEK)
+    slow = Device(slowed(1.08), after_s=WEEK)
     result = rebase(slow, table, target, request(slow))
     assert (result.drift.cause, result.measured, result.wanting) == (
         "uniform", 8, {"predicted": 8},
