@@ -21,9 +21,8 @@ import numpy.typing as npt
 from benchmarks.claim import print_claim
 from latency_tables.calibration import calibrated_ms
 from latency_tables.exact import PricedSpace
+from latency_tables.exact_front import layer_scores
 from latency_tables.store import TableDirectory
-from networks.layers import lower_layer
-from networks.network import count_madds, count_params
 from networks.spaces import make_space
 from networks.spaces.chain import ChainSpace
 from tests.networks.small_spaces import all_networks, make_small_space, sums
@@ -32,15 +31,6 @@ TARGET_S = 0.5
 CLAIM = f"count, distribution and exact front of mnasnet@224 each take under {TARGET_S:g} s at 1 us"
 PHONE = 25
 Floats = npt.NDArray[np.float64]
-
-
-def score_layers(space: ChainSpace) -> dict[str, Floats]:
-    """Return multiply-adds and parameters of each layer, shape ``(n_layers,)``."""
-    graphs = [lower_layer(layer) for layer in space.layers]
-    return {
-        "madds": np.array([count_madds(graph) for graph in graphs], np.float64),
-        "params": np.array([count_params(graph) for graph in graphs], np.float64),
-    }
 
 
 def make_prices(madds: Floats, seed: int = 0) -> Floats:
@@ -52,7 +42,7 @@ def make_prices(madds: Floats, seed: int = 0) -> Floats:
 
 def measure(space: ChainSpace, prices_ms: Floats, repeats: int, prefix: str) -> dict[str, float]:
     """Return seconds by what is asked, of a new `PricedSpace` each time."""
-    scores = score_layers(space)
+    madds, params = layer_scores(space, "madds"), layer_scores(space, "params")
 
     def seconds(work: Callable[[PricedSpace], object]) -> float:
         taken = []
@@ -73,8 +63,8 @@ def measure(space: ChainSpace, prices_ms: Floats, repeats: int, prefix: str) -> 
         f"{prefix}draw_10000_s": seconds(
             lambda priced: priced.sample_within(10_000, rng, target_ms)
         ),
-        f"{prefix}front_madds_s": seconds(lambda priced: priced.front(scores["madds"])),
-        f"{prefix}front_params_s": seconds(lambda priced: priced.front(scores["params"])),
+        f"{prefix}front_madds_s": seconds(lambda priced: priced.front(madds)),
+        f"{prefix}front_params_s": seconds(lambda priced: priced.front(params)),
     }
 
 
@@ -109,7 +99,7 @@ def main() -> None:
     )
     options = parser.parse_args()
     space = make_space("mnasnet")
-    prices_ms = make_prices(score_layers(space)["madds"])
+    prices_ms = make_prices(layer_scores(space, "madds"))
     if options.recorded is not None:
         prices_ms = calibrated_ms(TableDirectory(options.recorded).load(), space.layers)
     priced = PricedSpace(space, prices_ms)
@@ -120,7 +110,7 @@ def main() -> None:
         **timed,
         **measure(space, PHONE * prices_ms, max(1, options.repeats // 3), "phone_"),
         "steps": float(len(priced.networks.counts)),
-        "front_madds_points": float(len(priced.front(score_layers(space)["madds"]).score)),
+        "front_madds_points": float(len(priced.front(layer_scores(space, "madds")).score)),
         "rounding_pct_of_count": 100 * (high - low) / priced.networks.within(target_ms),
         "networks_as_the_space_counts": float(priced.networks.total == space.n_networks),
         "small_space_errors": float(sum(map(check_small, range(3)))),

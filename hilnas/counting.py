@@ -15,6 +15,7 @@ from hilnas.console import (
     Width,
     columns,
     emit,
+    progress_bar,
     table_app,
     table_store,
     verb,
@@ -33,7 +34,7 @@ NOTE = (
 
 @table_app.command(
     "count",
-    epilog="Example: hilnas table count mnasnet@224 --space mnasnet --target-ms 78\n\n\b\n" + NOTE,
+    epilog="Example: hilnas table count mnasnet@224 --space mnasnet --target-ms 78\n\n" + NOTE,
 )
 @verb
 def table_count(
@@ -70,10 +71,10 @@ def table_count(
     if plot is not None:
         require_suffix(plot)
     found = table_store().load(table)
-    priced = price_space(
-        found, make_space(space, resolution=resolution, width=width), step_us=step_us
-    )
-    within, networks = priced.within(target_ms), priced.networks
+    chosen = make_space(space, resolution=resolution, width=width)
+    with progress_bar() as update:
+        priced = price_space(found, chosen, step_us=step_us, progress=update)
+        within, networks = priced.within(target_ms), priced.networks
     fastest = format_network(priced.space.decode(priced.fastest))
     latencies_ms = [round(networks.quantile_ms(share), 9) for share in shares]
     values = {
@@ -116,7 +117,7 @@ def _counts(priced: PricedSpace, within: Within) -> list[str]:
     networks, genotypes = priced.networks.total, priced.genotypes.total
 
     def row(what: str, n: int, of: int, why: str = "") -> list[str]:
-        return [what, why, f"{n:,}", f"{100 * n / of:.4g} %"]
+        return [what, why, f"{n:,}", f"{100 * n / of:.5g} %"]
 
     target, step_us = f"within {within.target_ms:g} ms", f"{1e3 * priced.grid.step_ms:g} us"
     rows = [

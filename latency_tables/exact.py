@@ -20,7 +20,7 @@ import numpy.typing as npt
 from latency_tables.calibration import calibrated_ms
 from latency_tables.coverage import require_layers
 from latency_tables.errors import NothingWithin
-from latency_tables.exact_counts import Distribution, Floats, Grid, count_latencies
+from latency_tables.exact_counts import Distribution, Floats, Grid, Progress, count_latencies
 from latency_tables.exact_front import Front, find_front
 from latency_tables.exact_sampling import WithinSampler
 from latency_tables.rows import Z
@@ -51,7 +51,13 @@ class Within:
     genotypes: int
 
 
-def price_space(table: LatencyTable, space: ChainSpace, *, step_us: float = STEP_US) -> PricedSpace:
+def price_space(
+    table: LatencyTable,
+    space: ChainSpace,
+    *,
+    step_us: float = STEP_US,
+    progress: Progress | None = None,
+) -> PricedSpace:
     """Return the space with the table's calibrated latencies, counted in steps of ``step_us``.
 
     Raises:
@@ -62,8 +68,9 @@ def price_space(table: LatencyTable, space: ChainSpace, *, step_us: float = STEP
     prices_ms = calibrated_ms(table, space.layers)
     require_layers(table, space.layers)
     assert table.calibration is not None  # or calibrated_ms would have raised
+    scale_std = table.calibration.scale_std
     return PricedSpace(
-        space, prices_ms, step_ms=step_us / 1e3, scale_std=table.calibration.scale_std
+        space, prices_ms, step_ms=step_us / 1e3, scale_std=scale_std, progress=progress
     )
 
 
@@ -71,7 +78,8 @@ class PricedSpace:
     """See the module; made by `price_space`.
 
     ``prices_ms`` are the latencies of ``space.layers``, shape ``(n_layers,)``; ``scale_std`` is the
-    relative standard error of the scale in all of them. Counts are made when first asked for.
+    relative standard error of the scale in all of them. Counts are made when first asked for, and
+    ``progress`` then hears of them.
     """
 
     def __init__(
@@ -81,19 +89,20 @@ class PricedSpace:
         *,
         step_ms: float = STEP_US / 1e3,
         scale_std: float | None = None,
+        progress: Progress | None = None,
     ) -> None:
         self.space, self.prices_ms, self.scale_std = space, prices_ms, scale_std
-        self.grid = Grid.of(space, prices_ms, step_ms)
+        self.grid, self._progress = Grid.of(space, prices_ms, step_ms), progress
 
     @cached_property
     def networks(self) -> Distribution:
         """How many networks have which latency."""
-        return count_latencies(self.space, self.grid, "networks")
+        return count_latencies(self.space, self.grid, "networks", progress=self._progress)
 
     @cached_property
     def genotypes(self) -> Distribution:
         """How many genotypes decode to networks of which latency."""
-        return count_latencies(self.space, self.grid, "genotypes")
+        return count_latencies(self.space, self.grid, "genotypes", progress=self._progress)
 
     @cached_property
     def fastest(self) -> Genotypes:

@@ -21,7 +21,7 @@ exceeds, is below 2^63, else Python's own.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cached_property
@@ -36,8 +36,10 @@ from networks.spaces.chain import ChainSpace
 
 Floats = npt.NDArray[np.float64]
 Over = Literal["networks", "canonical chains", "genotypes"]
+Progress = Callable[[int, int, str], None]
+"""Called with blocks done, of how many, and what is counted."""
 
-MAX_STEPS = 2**24
+MAX_STEPS = 2**22
 """Of the slowest network; arrays of as many numbers are kept for each block and state."""
 _SLACK = 1e-6  # of a step: what float sums of milliseconds may be off, a thousand times over
 
@@ -85,7 +87,12 @@ def block_shares(space: ChainSpace, prices: npt.ArrayLike) -> list[Floats]:
 
 
 def count_ways(
-    links: Sequence[Link], costs: Sequence[Ints], over: Over, dtype: type = np.int64
+    links: Sequence[Link],
+    costs: Sequence[Ints],
+    over: Over,
+    dtype: type = np.int64,
+    *,
+    progress: Progress | None = None,
 ) -> list[Ints]:
     """Return for each block, and past the last, the numbers of ways to go on to the end.
 
@@ -112,6 +119,8 @@ def count_ways(
                 else:
                     target += sign * rest[end]
         ways.insert(0, here)
+        if progress is not None:
+            progress(len(links) - block, len(links), f"counting {over}")
     return ways
 
 
@@ -192,8 +201,12 @@ class Distribution:
 
 
 def count_latencies(
-    space: ChainSpace, grid: Grid, over: Literal["networks", "genotypes"]
+    space: ChainSpace,
+    grid: Grid,
+    over: Literal["networks", "genotypes"],
+    *,
+    progress: Progress | None = None,
 ) -> Distribution:
     """Return the distribution over networks, each counted once, or over all genotypes."""
-    ways = count_ways(space.links, grid.costs, over, count_type(space))
+    ways = count_ways(space.links, grid.costs, over, count_type(space), progress=progress)
     return Distribution(grid, ways[0][0])

@@ -17,12 +17,15 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 
 from latency_tables.errors import FrontTooLarge, NothingWithin
 from latency_tables.exact_counts import Floats, block_shares
+from networks.layers import lower_layer
+from networks.network import count_madds, count_params
 from networks.spaces.blocks import Ints
 from networks.spaces.chain import ChainSpace
 from networks.spaces.space import Genotypes
@@ -66,6 +69,12 @@ class _Points:
         return _Points(
             self.latency[places], self.score[places], self.before[places], self.choice[places]
         )
+
+
+def layer_scores(space: ChainSpace, what: Literal["madds", "params"]) -> Floats:
+    """Return the multiply-adds or parameters of each of ``space.layers``, shape ``(n_layers,)``."""
+    count = {"madds": count_madds, "params": count_params}[what]
+    return np.array([count(lower_layer(layer)) for layer in space.layers], np.float64)
 
 
 def find_front(

@@ -24,11 +24,9 @@ from latency_tables.errors import (
 )
 from latency_tables.exact import PricedSpace, price_space
 from latency_tables.exact_counts import Over, count_ways
-from latency_tables.exact_front import MAX_POINTS
+from latency_tables.exact_front import MAX_POINTS, layer_scores
 from latency_tables.predictor import Predictor
 from latency_tables.table import Calibration, LatencyTable
-from networks.layers import lower_layer
-from networks.network import count_madds
 from networks.spaces import make_space
 from networks.spaces.blocks import Link
 from networks.spaces.chain import ChainSpace
@@ -141,6 +139,18 @@ def test_the_bounds_hold_for_latencies_as_they_are(
     assert found.scale_low is None
 
 
+def test_progress_is_told_of_every_block() -> None:
+    told: list[tuple[int, int, str]] = []
+    prices_ms = random_prices(MERGING, 1)
+    priced = PricedSpace(MERGING, prices_ms, progress=lambda *now: told.append(now))
+    assert told == []
+    priced.within(1.0)
+    priced.within(2.0)
+    assert told == [
+        (n, 2, f"counting {what}") for what in ("networks", "genotypes") for n in (1, 2)
+    ]
+
+
 def test_a_finer_step_gives_narrower_bounds() -> None:
     prices_ms = random_prices(MERGING, 1)
     middle_ms = PricedSpace(MERGING, prices_ms).networks.quantile_ms(0.5)
@@ -221,12 +231,13 @@ def test_the_front_is_that_of_all_networks(space: ChainSpace, seed: int, share: 
 def test_fronts_of_large_spaces_are_not_dominated_by_what_is_drawn(seed: int) -> None:
     space = make_space("mnasnet", resolution=64)
     prices_ms = random_prices(space, seed)
-    madds = np.array([count_madds(lower_layer(layer)) for layer in space.layers], float)
+    madds = layer_scores(space, "madds")
     priced = PricedSpace(space, prices_ms)
     front = priced.front(madds)
     assert (np.diff(front.latency_ms) > 0).all()
     assert (np.diff(front.score) > 0).all()
     assert front.latency_ms[0] == pytest.approx(priced.fastest_ms)
+    assert space.decode(front.genotypes[-1]).madds == front.score[-1]
     predict = Predictor(space, prices_ms).predict
     np.testing.assert_allclose(predict(front.genotypes), front.latency_ms)
     np.testing.assert_allclose(Predictor(space, madds).predict(front.genotypes), front.score)
@@ -236,6 +247,13 @@ def test_fronts_of_large_spaces_are_not_dominated_by_what_is_drawn(seed: int) ->
     ])  # fmt: skip
     at = np.searchsorted(front.latency_ms, predict(drawn) * (1 + 1e-9), side="right") - 1
     assert (Predictor(space, madds).predict(drawn) <= front.score[at]).all()
+
+
+def test_layers_are_scored_by_what_they_hold() -> None:
+    networks = all_networks(MERGING)
+    for what in ("madds", "params"):
+        totals = sums(MERGING, networks, layer_scores(MERGING, what))
+        assert totals.tolist() == [getattr(network, what) for network in networks]
 
 
 def test_a_rounded_front_is_exact_for_rounded_latencies() -> None:
