@@ -195,6 +195,7 @@ def measured_layers(table: LatencyTable) -> list[Layer]:
 
 
 def with_predictions(table: LatencyTable, rows: Sequence[Row]) -> LatencyTable:
-    """Return the table with these rows as well, calibrated again."""
+    """Return the table with these rows as well, calibrated again if it has networks."""
     more = LatencyTable.from_rows(table.name, table.condition, rows, provenance=table.provenance)
-    return calibrate(replace(table.extend(more), check=table.check))
+    grown = calibrate(replace(table.extend(more), check=table.check))
+    return grown if grown.calibration else replace(grown, calibration=table.calibration)

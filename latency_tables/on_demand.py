@@ -7,7 +7,7 @@ A search needs the layers of the networks that it proposes, which are few of a l
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from importlib.metadata import version
 
@@ -19,26 +19,36 @@ from latency_tables.calibration import calibrate
 from latency_tables.floors import default_plan
 from latency_tables.measuring import Progress
 from latency_tables.missing import Measure, interpolate, predicted_layers
-from latency_tables.predictor import compile_predictor
+from latency_tables.predictor import Latencies, Predictor, compile_predictor
 from latency_tables.profile import profile
 from latency_tables.store import TableDirectory
 from latency_tables.table import LatencyTable
 from networks.layers import Layer
 from networks.spaces.chain import ChainSpace
-
-Floats = npt.NDArray[np.float64]
+from networks.spaces.space import Genotypes
 
 
 class OnDemand:
     """Latencies of a space's genotypes, none of which rests on a prediction where it can be helped.
 
-    ``table`` grows with what is measured and keeps the calibration that it had at first, so that
-    networks of one search are compared by one scale. A layer that the device refuses stays
-    unpriced. ``asked`` counts the layers that the device was asked for.
+    ``predictor`` knows what is measured so far, and predicts the rest. ``table`` grows with what is
+    measured and keeps the calibration that it had at first, so that networks of one search are
+    compared by one scale. A layer that the device refuses stays unpriced. ``asked`` counts the
+    layers that the device was asked for.
     """
 
-    def __init__(self, table: LatencyTable, space: ChainSpace, measure: Measure) -> None:
+    def __init__(
+        self,
+        table: LatencyTable,
+        space: ChainSpace,
+        measure: Measure,
+        *,
+        latency_of: Callable[[Predictor], Callable[[Genotypes], Latencies]] | None = None,
+    ) -> None:
         """Interpolate what is missing for now.
+
+        Args:
+            latency_of: what to take of a predictor, such as a quantile; by default the mean.
 
         Raises:
             TableError: too few rows to interpolate from; measure all layers instead.
@@ -47,9 +57,10 @@ class OnDemand:
         self._measure, self._tried = measure, set[str]()
         self.table = interpolate(table, space.layers)
         self._calibration = self.table.calibration
-        self._predictor = compile_predictor(self.table, space)
+        self.predictor = compile_predictor(self.table, space)
+        self._latency_of = latency_of or (lambda predictor: predictor.predict)
 
-    def predict(self, genotypes: npt.ArrayLike) -> Floats:
+    def predict(self, genotypes: npt.ArrayLike) -> Latencies:
         """Return the latency of each genotype in milliseconds, shape ``(n,)``.
 
         Raises:
@@ -66,8 +77,8 @@ class OnDemand:
             self.asked += len(lacking)
             grown = interpolate(self._measure(lacking), self.space.layers)
             self.table = replace(grown, calibration=self._calibration)
-            self._predictor = compile_predictor(self.table, self.space)
-        return self._predictor.predict(rows)
+            self.predictor = compile_predictor(self.table, self.space)
+        return self._latency_of(self.predictor)(rows)
 
 
 def measure_with(

@@ -1,87 +1,125 @@
 """Assembly: the real parts of a run, built from the names in its configuration.
 
-space       a name of `networks.spaces`                         settings: resolution, width
-latency     table:FILE, one version of a latency table          settings: latency_quantile, so that
-                                                              0.95 counts what 95 % stay under
-evaluator   imagenet-proxy | training | module:function         settings: data, workers, epochs,
-searcher    a name of `search.searchers`, with its preset                 train_images
+space       a name of `networks.spaces` or a TOML file      settings: resolution, width, classes
+latency     see `search.sources`
+evaluator   see `search.evaluators.making`
+searcher    a name of `search.searchers`, with its preset   settings: no_repeats, warm_start
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from latency_tables.predictor import Latencies, Predictor, compile_predictor
-from latency_tables.table import LatencyTable
-from networks.block_strings import format_network
+import numpy as np
+
+from latency_tables.missing import Measure
+from networks.cells import CellNetwork
+from networks.errors import NetworkError
+from networks.names import find_network, name_network
 from networks.network import Network
-from networks.spaces import make_space
+from networks.spaces import AnySpace, find_space
 from networks.spaces.chain import ChainSpace
+from networks.spaces.nasnet import NasNetSpace
 from networks.spaces.space import Genotypes
-from search.config import RunConfig, Scalar
-from search.errors import EvaluatorError, RunError
+from search.config import RunConfig
+from search.costs import CountCosts, costs_of
+from search.errors import RunError
 from search.evaluators.evaluator import Evaluator
+from search.evaluators.making import make_evaluator, study_of
+from search.gaussian_process import Floats
+from search.guided import Aim
+from search.objective import Objective
 from search.run import Progress, SearchResult, load, resume, run_search
 from search.run_directory import RunDirectory
 from search.searcher import Searcher
 from search.searchers import make_searcher
+from search.sources import OpenDevice, Source, make_source
+from search.trials import Trial
+from search.wrappers import Unrepeated, WarmStarted
 
-LatencyFunction = Callable[[Genotypes], Latencies]
-TASK_RESOLUTION = 32
+WARM_TRIALS = 10
+"""Best networks of another run that a warm start begins with."""
 
 
 @dataclass(frozen=True, slots=True)
 class Parts:
     """What a run is made of; ``searcher`` is new, before its first proposal.
 
-    ``predict`` is the latency that the run goes by: the predictor's mean, or a quantile of it.
+    ``notes`` are what a user should know before the run starts.
     """
 
-    space: ChainSpace
-    latency: Predictor
-    predict: LatencyFunction
+    space: AnySpace
+    source: Source
     evaluator: Evaluator
     searcher: Searcher
+    costs: CountCosts | None
+    notes: tuple[str, ...] = ()
 
 
 def start(
-    config: RunConfig, out: Path, *, progress: Callable[[Progress], None] | None = None
+    config: RunConfig,
+    out: Path,
+    *,
+    progress: Callable[[Progress], None] | None = None,
+    open_device: OpenDevice | None = None,
+    measure: Measure | None = None,
+    say: Callable[[str], None] | None = None,
 ) -> SearchResult:
-    """Search by a configuration in a new run directory; raises as `assemble` and `run_search`."""
-    with assemble(config) as parts:
+    """Search by a configuration in a new run directory; raises as `assemble` and `run_search`.
+
+    Args:
+        open_device: opens the device of ``device:ADDRESS``, by default with its own options.
+        measure: asks the device for layers that the table lacks.
+        say: hears what a user should know before the run starts.
+    """
+    with assemble(config, open_device=open_device, measure=measure) as parts:
+        for note in parts.notes if say else ():
+            say(note)
         return run_search(
-            config, parts.space, parts.predict, parts.evaluator, parts.searcher,
-            out=out, progress=progress,
+            config, parts.space, parts.source.latency, parts.evaluator, parts.searcher,
+            out=out, costs=parts.costs, progress=progress,
         )  # fmt: skip
 
 
-def go_on(run: Path, *, progress: Callable[[Progress], None] | None = None) -> SearchResult:
-    """Continue a run to its end; raises as `assemble` and `search.run.resume`."""
+def go_on(
+    run: Path,
+    *,
+    budget: int | None = None,
+    progress: Callable[[Progress], None] | None = None,
+    open_device: OpenDevice | None = None,
+    measure: Measure | None = None,
+) -> SearchResult:
+    """Continue a run to its (or another) budget; raises as `assemble` and `search.run.resume`."""
     config, _ = RunDirectory(run).config()
-    with assemble(config) as parts:
+    with assemble(config, open_device=open_device, measure=measure) as parts:
         return resume(
-            run, parts.space, parts.predict, parts.evaluator, parts.searcher,
-            progress=progress,
+            run, parts.space, parts.source.latency, parts.evaluator, parts.searcher,
+            budget=budget, costs=parts.costs, progress=progress,
         )  # fmt: skip
 
 
-def space_of(config: RunConfig) -> ChainSpace:
+def space_of(config: RunConfig) -> AnySpace:
     """Return the space of a run.
 
     Raises:
-        UnknownName: there is none of that name.
+        UnknownName, SpaceFileError: there is none of that name, or the file is no space.
     """
-    return make_space(
+    resolution, classes = (config.settings.get(name) for name in ("resolution", "classes"))
+    return find_space(
         config.space,
-        resolution=int(config.settings.get("resolution", 224)),
+        resolution=None if resolution is None else int(resolution),
         width=float(config.settings.get("width", 1.0)),
+        classes=None if classes is None else int(classes),
     )
 
 
-def find_trial(run: Path, number: int | None = None) -> tuple[Network, dict[str, str]]:
+def find_trial(
+    run: Path, number: int | None = None
+) -> tuple[CellNetwork | Network, dict[str, str]]:
     """Return the network of a run's trial, by default its best, and where it came from in words.
 
     Raises:
@@ -95,11 +133,32 @@ def find_trial(run: Path, number: int | None = None) -> tuple[Network, dict[str,
         raise RunError(f"{run}: no network that was evaluated meets the target; name one, as RUN:0")
     if trial is None:
         raise RunError(f"{run}: expected a trial of 0 to {len(trials) - 1}, found {number}")
-    return space_of(result.config).decode(trial.genotype), {
+    return network_of(result.config, trial.genotype), {
         "space": result.config.space,
         "genotype": ",".join(map(str, trial.genotype)),
         "trial": f"{run.name}:{trial.number}",
     }
+
+
+def network_of(config: RunConfig, genotype: Sequence[int]) -> CellNetwork | Network:
+    """Return the network of a genotype of a run.
+
+    Raises:
+        RunError: the space has decisions and no networks.
+    """
+    space = space_of(config)
+    if not isinstance(space, ChainSpace | NasNetSpace):
+        raise RunError(f"{space.name} has decisions and no networks")
+    return space.decode(genotype)
+
+
+def _name_of(config: RunConfig, genotype: Sequence[int]) -> str:
+    """Return the network's text, or the options of a space without networks."""
+    space = space_of(config)
+    if isinstance(space, ChainSpace | NasNetSpace):
+        return name_network(space.decode(genotype))
+    pairs = zip(space.decisions, genotype, strict=True)
+    return ",".join(f"{decision.name}={decision.options[option]}" for decision, option in pairs)
 
 
 def summarize_run(result: SearchResult) -> dict[str, object]:
@@ -114,87 +173,117 @@ def summarize_run(result: SearchResult) -> dict[str, object]:
         if best is None
         else {
             "genotype": list(best.genotype),
-            "network": format_network(space_of(result.config).decode(best.genotype)),
+            "network": _name_of(result.config, best.genotype),
             "quality": best.quality,
             "latency_ms": best.latency_ms,
+            "interval_ms": best.interval_ms,
             "reward": best.reward,
         },
     }
 
 
 @contextmanager
-def assemble(config: RunConfig) -> Iterator[Parts]:
-    """Yield the parts of a run; its workers end with the context.
+def assemble(
+    config: RunConfig,
+    *,
+    open_device: OpenDevice | None = None,
+    measure: Measure | None = None,
+) -> Iterator[Parts]:
+    """Yield the parts of a run; its workers and devices end with the context.
 
     Raises:
-        RunError: the latency is not ``table:FILE``, or no network of the space meets the target.
-        UnknownName, UnknownSearcher, EvaluatorError: a part has no such name.
+        RunError: no such latency, or no network of the space meets the target.
+        UnknownName, UnknownSearcher, EvaluatorError, StudyError: a part has no such name.
         TableError: the table cannot be read, or lacks a layer of the space.
+        DeviceError: the device cannot be opened.
     """
-    kind, _, file = config.latency.partition(":")
-    if kind != "table" or not file:
-        raise RunError(f"latency is table:FILE, found {config.latency!r}")
     space = space_of(config)
-    latency = compile_predictor(LatencyTable.load(Path(file)), space)
-    predict = _latency_of(latency, config.settings)
-    fastest_ms = latency.fastest_ms
-    if config.target_ms is not None and config.target_ms < fastest_ms:
-        raise RunError(
-            f"the target of {config.target_ms:g} ms is below the fastest network of"
-            f" {config.space}, predicted at {fastest_ms:.3f} ms; choose a larger target"
-        )
-    searcher = make_searcher(config.searcher, space, preset=config.preset, seed=config.seed)
-    with _evaluator(config.evaluator, space, config.settings) as evaluator:
-        yield Parts(space, latency, predict, evaluator, searcher)
+    study = study_of(config.evaluator, space)
+    with (
+        make_source(config, space, study, open_device=open_device, measure=measure) as source,
+        make_evaluator(config.evaluator, space, config.settings, study) as evaluator,
+    ):
+        target_ms, fastest_ms = config.target_ms, source.fastest_ms
+        if target_ms is not None and fastest_ms is not None and target_ms < fastest_ms:
+            raise RunError(
+                f"the target of {target_ms:g} ms is below the fastest network of"
+                f" {config.space}, predicted at {fastest_ms:.3f} ms; choose a larger target"
+            )
+        costs = _costs(config, space)
+        searcher = _searcher(config, space, _aim(config, source, costs))
+        notes = [
+            getattr(config.reward, "note", None), source.note, getattr(evaluator, "note", None)
+        ]  # fmt: skip
+        told = tuple(note for note in notes if note)
+        yield Parts(space, source, evaluator, searcher, costs, told)
 
 
-def _latency_of(predictor: Predictor, settings: Mapping[str, Scalar]) -> LatencyFunction:
-    """Return the predictor's mean, or the quantile that the settings ask for."""
-    quantile = settings.get("latency_quantile")
-    if quantile is None:
-        return predictor.predict
-    if not isinstance(quantile, float) or not 0.5 <= quantile < 1:
-        raise RunError(
-            f"latency_quantile is a number from 0.5 and below 1, found {quantile!r}: what is met at"
-            " a lower one is more likely missed"
-        )
-    return predictor.at_quantile(quantile)
+def _costs(config: RunConfig, space: AnySpace) -> CountCosts | None:
+    """Return what counts the costs that the objective needs beside latency."""
+    names = [name for name in config.objective.costs if name != "latency_ms"]
+    if not names:
+        return None
+    if not isinstance(space, ChainSpace | NasNetSpace):
+        raise RunError(f"{space.name} has decisions and no networks: it has no {names[0]}")
+    return costs_of(space, names)
 
 
-@contextmanager
-def _evaluator(name: str, space: ChainSpace, settings: Mapping[str, Scalar]) -> Iterator[Evaluator]:
-    if name == "imagenet-proxy":
-        from search.evaluators.imagenet_proxy import ImageNetProxy
+def _aim(config: RunConfig, source: Source, costs: CountCosts | None) -> Aim:
+    """Return what guided search knows beforehand: costs of any network, and which meet the target.
 
-        yield ImageNetProxy(space)
-    elif name == "training":
-        from search.datasets import load_dataset
-        from search.evaluators.training import TrainingEvaluator
-        from search.training import TrainingSettings
+    Networks are drawn within the target where all other costs are free; else from the space.
+    """
+    function, target_ms = source.function, config.target_ms
+    within = source.within if target_ms is not None and not config.limits else None
+    candidates = within(target_ms) if within and target_ms is not None else None
+    if function is None:
+        return Aim(candidates)
+    objective: Objective = config.objective
 
-        data = load_dataset(str(settings.get("data", "auto")), resolution=TASK_RESOLUTION)
-        task_space = make_space(
-            space.name,
-            resolution=TASK_RESOLUTION,
-            width=float(settings.get("width", 1.0)),
-            classes=len(data.classes),
-            in_channels=1,
-        )
-        training = TrainingSettings(
-            epochs=float(settings.get("epochs", 1.0)),
-            train_images=int(settings.get("train_images", 10_000)),
-        )
-        workers = int(settings.get("workers", 2))
-        with TrainingEvaluator(
-            task_space, data.search_view(), training, workers=workers
-        ) as evaluator:
-            yield evaluator
-    elif ":" in name:
-        from search.evaluators.function import load_function
+    def reward(quality: Floats, genotypes: Genotypes) -> Floats:
+        known = {} if costs is None else costs(genotypes)
+        latency_ms = np.asarray(function(genotypes), np.float64)
+        return objective(quality, {"latency_ms": latency_ms, **known}).rewards
 
-        yield load_function(name)
-    else:
-        raise EvaluatorError(
-            f"no evaluator is named {name!r}; there are imagenet-proxy, training, and"
-            " module:function for your own"
-        )
+    return Aim(candidates, reward)
+
+
+def _searcher(config: RunConfig, space: AnySpace, aim: Aim) -> Searcher:
+    searcher = make_searcher(
+        config.searcher, space, preset=config.preset, seed=config.seed, aim=aim
+    )
+    if config.settings.get("no_repeats", False):
+        searcher = Unrepeated(space, searcher, seed=config.seed)
+    if warm := config.settings.get("warm_start"):
+        searcher = WarmStarted(space, searcher, _warm_genotypes(str(warm), space))
+    return searcher
+
+
+def _warm_genotypes(text: str, space: AnySpace) -> Genotypes:
+    """Return the networks of a warm start: those of names, or the best of another run.
+
+    Raises:
+        RunError: the run is of another space, or has nothing; or a name is not in the space.
+    """
+    if (Path(text) / "run.toml").is_file():
+        result = load(Path(text))
+        theirs = space_of(result.config)
+        if theirs.decisions != space.decisions:
+            raise RunError(f"{text} searched {theirs.name}, whose decisions are not {space.name}'s")
+        scored = [t for t in result.trials if isinstance(t, Trial) and not t.is_repeat]
+        best = sorted(scored, key=lambda trial: -trial.reward)[:WARM_TRIALS]
+        if not best:
+            raise RunError(f"{text} has no network that was evaluated; start without it")
+        return np.array([trial.canonical for trial in best], np.int8)
+    if not isinstance(space, ChainSpace | NasNetSpace):
+        raise RunError(f"{space.name} has no networks of a name: warm_start is another run's path")
+    rows = [_encoded(name.strip(), space) for name in text.split(";")]
+    return np.stack(rows)
+
+
+def _encoded(name: str, space: ChainSpace | NasNetSpace) -> Genotypes:
+    encode: Callable[[Any], Genotypes] = space.encode
+    try:
+        return encode(find_network(name))
+    except NetworkError as error:
+        raise RunError(f"warm_start: {name!r}: {error}") from error

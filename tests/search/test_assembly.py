@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from device_agents.measurement import Condition
+from latency_tables.errors import MissingLayers, TableError
 from latency_tables.table import Calibration, LatencyTable, Provenance, Row
 from networks.errors import UnknownName
 from networks.spaces import make_space
@@ -56,6 +57,35 @@ def config(table: Path) -> RunConfig:
         budget=40,
         settings={"resolution": 32},
     )
+
+
+def lacking(file: Path, share: int, folder: Path) -> Path:
+    """Write the table without every so many of its layers."""
+    whole = LatencyTable.load(file)
+    kept = [i for i in range(len(whole)) if i % share]
+    part = folder / "versions" / "0001.parquet"
+    part.parent.mkdir(parents=True)
+    part.write_bytes(replace(whole, rows=whole.rows.take(kept).combine_chunks()).to_bytes())
+    return part
+
+
+def test_layers_that_the_table_lacks_follow_the_policy(
+    config: RunConfig, table: Path, tmp_path: Path
+) -> None:
+    part = lacking(table, 5, tmp_path)
+    config = replace(config, latency=f"table:{part}")
+    with pytest.raises(MissingLayers), assemble(config):
+        pass
+    policy = replace(config, settings={**config.settings, "missing": "interpolate"})
+    with assemble(policy) as parts:
+        genotypes = parts.space.sample(20, np.random.default_rng(1))
+        found = parts.predict(genotypes)
+    with assemble(replace(config, latency=f"table:{table}")) as whole:
+        np.testing.assert_allclose(found, whole.predict(genotypes), rtol=0.3)
+    for wrong, why in (("guess", "miss policy is one of"), ("measure", "expected a journal")):
+        policy = replace(config, settings={**config.settings, "missing": wrong})
+        with pytest.raises((TableError, RunError), match=why), assemble(policy):
+            pass
 
 
 def test_a_run_starts_goes_on_and_is_reported(config: RunConfig, tmp_path: Path) -> None:
