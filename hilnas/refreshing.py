@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -23,6 +24,7 @@ from hilnas.console import (
     one_device,
     parse_duration,
     progress_bar,
+    say,
     table_store,
     verb,
 )
@@ -33,7 +35,7 @@ if TYPE_CHECKING:
     from latency_tables.granularity import Granularity
     from latency_tables.refresh import RefreshResult
     from latency_tables.store import TableDirectory, TableStore
-    from networks.network import Network
+    from networks.names import NamedNetwork
     from networks.operators import Unit
 
 DRIFTED_OR_REMAINING = 3
@@ -43,9 +45,10 @@ HEAT = ("thermal", "throttling", "frequency caps", "temperature")
 
 def parse_age(text: str) -> float:
     """Return seconds from a text such as 12h or 7d."""
-    if match := re.fullmatch(r"(\d+(?:\.\d+)?)d", text):
-        return 24 * parse_duration(f"{match[1]}h")
-    return parse_duration(text)
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)(m|h|d)", text)
+    if match is None or float(match[1]) == 0:
+        raise typer.BadParameter(f"expected an age such as 12h or 7d, found {text!r}")
+    return float(match[1]) * {"m": 60, "h": 3600, "d": 86400}[match[2]]
 
 
 @app.command(
@@ -96,8 +99,9 @@ def refresh(
     """
     from latency_tables.granularity import granularity_of
     from latency_tables.rebase import rebase as start_again
-    from latency_tables.refresh import MAX_AGE_S, RefreshRequest, directory_of
+    from latency_tables.refresh import directory_of
     from latency_tables.refresh import refresh as refresh_table
+    from latency_tables.refresh_session import MAX_AGE_S, RefreshRequest
 
     store = table_store()
     directory = directory_of(store.file(table))
@@ -105,6 +109,8 @@ def refresh(
     units, uses = _wanted(space, resolution, width, run, granularity_of(old))
     entry = _device_of(old.provenance.address, device, devices_file)
     options = _options(old.condition, benchmark_binary, benchmark_sha256)
+    if device is not None:  # of another device the condition says whether its cores are those
+        options = replace(options, cores=None)
     with open_one(entry.name, devices_file, options) as agent, progress_bar() as update:
         request = RefreshRequest(
             units=units, uses=uses, max_age_s=max_age or MAX_AGE_S, budget_s=budget,
@@ -116,6 +122,8 @@ def refresh(
             result = start_again(agent, directory, target, request, progress=update)
         else:
             result = refresh_table(agent, directory, request, progress=update)
+    if old.condition.method == "packed" and result.remaining:
+        say("rows of packs are measured all at once: run hilnas profile --method packed again")
     emit(_values(result), _text(result, rebased=rebase), as_json=as_json)
     done = not result.remaining if rebase else result.is_done
     return 0 if done else DRIFTED_OR_REMAINING
@@ -147,14 +155,14 @@ def _wanted(
     return units, {} if chosen is None else space_uses(chosen, granularity)
 
 
-def networks_near_front(run: Path) -> list[Network]:
+def networks_near_front(run: Path) -> list[NamedNetwork]:
     """Return the networks of a run's first fronts of quality and latency.
 
     Raises:
         NotARun, StoreError: there is no such run, or it cannot be read.
         RunError: no network of it was evaluated.
     """
-    from search.assembly import space_of
+    from search.assembly import network_of
     from search.errors import RunError
     from search.pareto import pareto_front
     from search.run import load
@@ -164,10 +172,10 @@ def networks_near_front(run: Path) -> list[Network]:
     left = [t for t in result.trials if isinstance(t, Trial) and not t.is_repeat]
     if not left:
         raise RunError(f"{run}: expected evaluated networks, found none; wait for some")
-    space, near = space_of(result.config), []
+    near = []
     for _ in range(NEAR_THE_FRONT):
         front = set(pareto_front([t.quality for t in left], [t.latency_ms for t in left]).tolist())
-        near += [space.decode(left[i].genotype) for i in sorted(front)]
+        near += [network_of(result.config, left[i].genotype) for i in sorted(front)]
         left = [trial for i, trial in enumerate(left) if i not in front]
     return near
 

@@ -15,13 +15,8 @@ from statistics import median
 from device_agents.measurement import Agent, Condition, ModelFile, Plan, Visit
 from exporters.exporter import Exporter
 from latency_tables.anchors import Outcomes, fresh_processes, read_session, table_noise
-from latency_tables.drift import (
-    NETWORK,
-    AnchorSession,
-    DriftReport,
-    Readings,
-    look_at_anchors,
-)
+from latency_tables.drift import AnchorSession, Readings, look_at_anchors
+from latency_tables.drift_report import NETWORK, DriftReport
 from latency_tables.errors import NotMeasured
 from latency_tables.fleet import Fleet
 from latency_tables.granularity import granularity_of_keys

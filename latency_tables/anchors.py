@@ -24,7 +24,8 @@ from device_agents.conditions.limits import LIMITS
 from device_agents.errors import NoVisits
 from device_agents.measurement import Condition, ModelFile, Outcome, Plan, ResidentPlan
 from latency_tables.campaigns import whole_campaigns
-from latency_tables.drift import NETWORK, Noise, Readings, learn_noise
+from latency_tables.drift import Noise, Readings, learn_noise
+from latency_tables.drift_report import NETWORK
 from latency_tables.errors import NotMeasured
 from latency_tables.floors import clean_plan, floor_of, least_visits, plan_of, session_floor
 from latency_tables.journal import Journal, Model

@@ -22,7 +22,7 @@ from latency_tables.floors import clean_plan, floor_of, least_visits
 from latency_tables.granularity import Granularity, units_of, units_to_price
 from latency_tables.table import LatencyTable, Row
 from latency_tables.units import parse_unit
-from networks.network import Network, count_madds
+from networks.network import ImageNetwork, count_madds
 from networks.operators import Unit, lower_unit
 from networks.spaces.space import LayerSpace
 
@@ -60,9 +60,13 @@ def space_uses(
 
 
 def network_uses(
-    networks: Sequence[Network], granularity: Granularity = "layer"
+    networks: Sequence[ImageNetwork], granularity: Granularity = "layer"
 ) -> dict[str, float]:
-    """Return the mean uses of each unit in these networks."""
+    """Return the mean uses of each unit in these networks.
+
+    Raises:
+        NotAChain: of a network of cells, layers are wanted.
+    """
     counts = Counter(unit.key for network in networks for unit in units_of(granularity, network))
     return {key: count / len(networks) for key, count in counts.items()}
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from device_agents.measurement import Agent, Condition
 from device_agents.packs import PackedPlan
 from exporters.catalog import make_exporter
-from latency_tables.drift import NETWORK, Cause, DriftReport
+from latency_tables.drift_report import NETWORK, Cause, DriftReport
 from latency_tables.errors import ConditionMismatch, NotChanged, NotMeasured, TableError
 from latency_tables.floors import default_plan
 from latency_tables.granularity import granularity_of
@@ -26,14 +26,8 @@ from latency_tables.plan_time import format_duration, plan_time
 from latency_tables.priorities import Candidate, rank
 from latency_tables.priors import rows_of, with_priors
 from latency_tables.publishing import build_table
-from latency_tables.refresh import (
-    RefreshRequest,
-    RefreshResult,
-    check_drift,
-    profile_seed,
-    result_of,
-    wanted_units,
-)
+from latency_tables.refresh import RefreshResult, check_drift, result_of
+from latency_tables.refresh_session import RefreshRequest, profile_seed, wanted_units
 from latency_tables.remeasuring import Remeasuring
 from latency_tables.store import TableDirectory
 from latency_tables.table import LatencyTable

@@ -12,7 +12,7 @@ import pytest
 from typer.testing import CliRunner
 
 from hilnas import app
-from latency_tables.drift import DriftReport
+from latency_tables.drift_report import DriftReport
 
 TEXT = (Path(__file__).parent.parent / "docs" / "refresh.md").read_text()
 COMMANDS = sorted(set(re.findall(r"hilnas (refresh [^>\n`]*?)(?:$| >>|`)", TEXT, re.MULTILINE)))

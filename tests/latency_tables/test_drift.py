@@ -15,12 +15,12 @@ from latency_tables.drift import (
     PACE_BAND,
     PATIENCE_S,
     AnchorSession,
-    DriftReport,
     Noise,
     judge,
     learn_noise,
     look_at_anchors,
 )
+from latency_tables.drift_report import DriftReport
 from latency_tables.table import Anchor
 
 QUIET = Noise({}, 0.001)

@@ -27,7 +27,8 @@ from latency_tables.errors import (
 from latency_tables.journal import Journal, JournalWriter
 from latency_tables.profile import profile
 from latency_tables.rebase import rebase
-from latency_tables.refresh import DAY_S, RefreshRequest, RefreshResult, directory_of, refresh
+from latency_tables.refresh import RefreshResult, directory_of, refresh
+from latency_tables.refresh_session import DAY_S, RefreshRequest
 from latency_tables.store import TableDirectory
 from tests.latency_tables.test_profile import BODIES, HEAD, LAYERS, NETWORKS, PLAN
 
