@@ -19,7 +19,7 @@ import numpy.typing as npt
 
 from latency_tables.calibration import calibrated_ms
 from latency_tables.coverage import require_layers
-from latency_tables.errors import NothingWithin
+from latency_tables.errors import InvalidRow, NothingWithin
 from latency_tables.exact_counts import Distribution, Floats, Grid, Progress, count_latencies
 from latency_tables.exact_front import Front, find_front
 from latency_tables.exact_sampling import WithinSampler
@@ -91,6 +91,10 @@ class PricedSpace:
         scale_std: float | None = None,
         progress: Progress | None = None,
     ) -> None:
+        wrong = np.flatnonzero(~(np.isfinite(prices_ms) & (prices_ms > 0)))
+        if wrong.size:
+            key, found = space.layers[wrong[0]].key, prices_ms[wrong[0]]
+            raise InvalidRow(f"{key}: a latency is finite and over 0, found {found}")
         self.space, self.prices_ms, self.scale_std = space, prices_ms, scale_std
         self.grid, self._progress = Grid.of(space, prices_ms, step_ms), progress
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from itertools import product
 
@@ -17,6 +18,7 @@ from latency_tables.errors import (
     FrontTooLarge,
     GridTooCoarse,
     GridTooFine,
+    InvalidRow,
     MissingLayers,
     NotAdditive,
     NothingWithin,
@@ -334,6 +336,14 @@ def test_what_a_table_cannot_price() -> None:
         price_space(make_table(MERGING, None), MERGING)
     with pytest.raises(MissingLayers, match="has no layer v1/"):
         price_space(make_table(MERGING, scale), make_small_space((1, (24,), (1,))))
+
+
+@pytest.mark.parametrize("price_ms", [0.0, -1.0, np.nan, np.inf])
+def test_what_is_no_latency(price_ms: float) -> None:
+    prices_ms = random_prices(MERGING, 1)
+    prices_ms[3] = price_ms
+    with pytest.raises(InvalidRow, match=f"{re.escape(MERGING.layers[3].key)}: a latency is"):
+        PricedSpace(MERGING, prices_ms)
 
 
 def test_what_has_no_answer() -> None:
