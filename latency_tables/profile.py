@@ -12,7 +12,7 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from device_agents.measurement import (
@@ -31,6 +31,7 @@ from latency_tables.errors import NotMeasured, TableNotFound
 from latency_tables.fleet import Fleet, Outcomes
 from latency_tables.floors import is_enough, plan_of
 from latency_tables.granularity import (
+    granularity_of_keys,
     granularity_of_units,
     only_layers,
     require_one_granularity,
@@ -198,10 +199,12 @@ def _forecast(
         packs = [m for m, _ in models if m.role == "pack"]
         unprofiled = [m for m in packs if not is_enough(done[m.sha256], condition, plan)]
         layers = len({key for model in unprofiled for key in model.layers})
-    return forecast(
+    found = forecast(
         layers, lacking["network"], plan,
         budget_s=wanted.budget_s, devices=len(fleet.agents),
     )  # fmt: skip
+    keys = [model.label for model, _ in models if model.role == "layer"]
+    return replace(found, packed=None) if granularity_of_keys(keys) == "operator" else found
 
 
 def _export(
