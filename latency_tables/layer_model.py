@@ -1,16 +1,17 @@
 """Layer model: the latency of layers that were not measured, from those that were.
 
-    log latency(layer) = prior(layer) + sum over operators of share x deviation + rest(layer)
+    log latency(layer) = work(layer) + sum over operators of share x deviation + rest(layer)
 
-    prior      the mean of tables of other conditions, in logarithms; without any, what multiply-
-               adds, channels rounded up to tiles, and values moved cost by kind of operator
+    work       what multiply-adds, channels rounded up to tiles, and values moved cost by kind of
+               operator, fitted to the measured layers
     share      of the operator in the layer's latency, by that cost
     deviation  of a kind of operator, of its sizes, and of its tiles: a Gaussian process
-    rest       of the layer as a whole, and of what each prior does not explain by operator
+    rest       of the layer as a whole, and two terms for each table of another condition (a prior):
+               how it differs from this device by kind of operator, and what work does not explain
 
 An operator that two layers share deviates alike in both, so that a hundred layers say much of a
 thousand. How far each part deviates is set by its marginal likelihood (Rasmussen and Williams 2006,
-equation 5.8) with weak priors. Chosen by error on layers held out: ``benchmarks/new_device.py``
+equation 5.8), so that a prior which is unlike this device counts for nothing. Chosen by error on layers held out: ``benchmarks/new_device.py``
 prints it beside ridge regression, boosted trees and a process that sees layers only as a whole.
 """
 
@@ -149,7 +150,7 @@ def operator_costs(features: Features, rows: Ints, latency_ms: Floats) -> Floats
 class _Kernel:
     """Covariances of layers: one matrix a part, each to be scaled by its part's variance.
 
-    ``columns`` are parts that are linear in something: kinds, tiles, priors.
+    ``columns`` are parts that are linear in something: kinds, kinks, priors.
     """
 
     shares: Floats
