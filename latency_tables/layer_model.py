@@ -11,8 +11,9 @@
 
 An operator that two layers share deviates alike in both, so that a hundred layers say much of a
 thousand. How far each part deviates is set by its marginal likelihood (Rasmussen and Williams 2006,
-equation 5.8), so that a prior which is unlike this device counts for nothing. Chosen by error on layers held out: ``benchmarks/new_device.py``
-prints it beside ridge regression, boosted trees and a process that sees layers only as a whole.
+equation 5.8), so that a prior which is unlike this device counts for nothing. Chosen by error on
+layers held out: ``benchmarks/new_device.py`` prints it beside ridge regression, boosted trees and a
+process that sees layers only as a whole.
 """
 
 from __future__ import annotations
