@@ -65,6 +65,18 @@ class Completion:
         )
 
 
+def parse_policy(text: str) -> MissPolicy:
+    """Return the policy of this name.
+
+    Raises:
+        TableError: there is none.
+    """
+    for policy in MISS_POLICIES:
+        if policy == text:
+            return policy
+    raise TableError(f"a miss policy is one of {', '.join(MISS_POLICIES)}, found {text!r}")
+
+
 def complete(
     table: LatencyTable,
     layers: Sequence[Layer],
@@ -86,8 +98,7 @@ def complete(
         MissingLayers: the policy is to raise, the device has no value for one, or refused it.
         TableError: no such policy, nobody to measure, or too few rows to interpolate from.
     """
-    if policy not in MISS_POLICIES:
-        raise TableError(f"a miss policy is one of {', '.join(MISS_POLICIES)}, found {policy!r}")
+    parse_policy(policy)
     wanted = {layer.key: layer for layer in layers}
     measured: tuple[str, ...] = ()
     if policy == "measure":

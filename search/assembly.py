@@ -16,14 +16,11 @@ from typing import Any
 
 import numpy as np
 
-from latency_tables.missing import Measure
 from networks.cells import CellNetwork
 from networks.errors import NetworkError
 from networks.names import find_network, name_network
 from networks.network import Network
-from networks.spaces import AnySpace, find_space
-from networks.spaces.chain import ChainSpace
-from networks.spaces.nasnet import NasNetSpace
+from networks.spaces import AnySpace, DecodingSpace, find_space
 from networks.spaces.space import Genotypes
 from search.config import RunConfig
 from search.costs import CountCosts, costs_of
@@ -66,19 +63,18 @@ def start(
     *,
     progress: Callable[[Progress], None] | None = None,
     open_device: OpenDevice | None = None,
-    measure: Measure | None = None,
     say: Callable[[str], None] | None = None,
 ) -> SearchResult:
     """Search by a configuration in a new run directory; raises as `assemble` and `run_search`.
 
     Args:
-        open_device: opens the device of ``device:ADDRESS``, by default with its own options.
-        measure: asks the device for layers that the table lacks.
+        open_device: opens the device of an address, by default with its own options.
         say: hears what a user should know before the run starts.
     """
-    with assemble(config, open_device=open_device, measure=measure) as parts:
-        for note in parts.notes if say else ():
-            say(note)
+    with assemble(config, open_device=open_device) as parts:
+        if say is not None:
+            for note in parts.notes:
+                say(note)
         return run_search(
             config, parts.space, parts.source.latency, parts.evaluator, parts.searcher,
             out=out, costs=parts.costs, progress=progress,
@@ -91,11 +87,10 @@ def go_on(
     budget: int | None = None,
     progress: Callable[[Progress], None] | None = None,
     open_device: OpenDevice | None = None,
-    measure: Measure | None = None,
 ) -> SearchResult:
     """Continue a run to its (or another) budget; raises as `assemble` and `search.run.resume`."""
     config, _ = RunDirectory(run).config()
-    with assemble(config, open_device=open_device, measure=measure) as parts:
+    with assemble(config, open_device=open_device) as parts:
         return resume(
             run, parts.space, parts.source.latency, parts.evaluator, parts.searcher,
             budget=budget, costs=parts.costs, progress=progress,
@@ -147,7 +142,7 @@ def network_of(config: RunConfig, genotype: Sequence[int]) -> CellNetwork | Netw
         RunError: the space has decisions and no networks.
     """
     space = space_of(config)
-    if not isinstance(space, ChainSpace | NasNetSpace):
+    if not isinstance(space, DecodingSpace):
         raise RunError(f"{space.name} has decisions and no networks")
     return space.decode(genotype)
 
@@ -155,7 +150,7 @@ def network_of(config: RunConfig, genotype: Sequence[int]) -> CellNetwork | Netw
 def _name_of(config: RunConfig, genotype: Sequence[int]) -> str:
     """Return the network's text, or the options of a space without networks."""
     space = space_of(config)
-    if isinstance(space, ChainSpace | NasNetSpace):
+    if isinstance(space, DecodingSpace):
         return name_network(space.decode(genotype))
     pairs = zip(space.decisions, genotype, strict=True)
     return ",".join(f"{decision.name}={decision.options[option]}" for decision, option in pairs)
@@ -187,7 +182,6 @@ def assemble(
     config: RunConfig,
     *,
     open_device: OpenDevice | None = None,
-    measure: Measure | None = None,
 ) -> Iterator[Parts]:
     """Yield the parts of a run; its workers and devices end with the context.
 
@@ -200,7 +194,7 @@ def assemble(
     space = space_of(config)
     study = study_of(config.evaluator, space)
     with (
-        make_source(config, space, study, open_device=open_device, measure=measure) as source,
+        make_source(config, space, study, open_device=open_device) as source,
         make_evaluator(config.evaluator, space, config.settings, study) as evaluator,
     ):
         target_ms, fastest_ms = config.target_ms, source.fastest_ms
@@ -223,7 +217,7 @@ def _costs(config: RunConfig, space: AnySpace) -> CountCosts | None:
     names = [name for name in config.objective.costs if name != "latency_ms"]
     if not names:
         return None
-    if not isinstance(space, ChainSpace | NasNetSpace):
+    if not isinstance(space, DecodingSpace):
         raise RunError(f"{space.name} has decisions and no networks: it has no {names[0]}")
     return costs_of(space, names)
 
@@ -275,13 +269,13 @@ def _warm_genotypes(text: str, space: AnySpace) -> Genotypes:
         if not best:
             raise RunError(f"{text} has no network that was evaluated; start without it")
         return np.array([trial.canonical for trial in best], np.int8)
-    if not isinstance(space, ChainSpace | NasNetSpace):
+    if not isinstance(space, DecodingSpace):
         raise RunError(f"{space.name} has no networks of a name: warm_start is another run's path")
     rows = [_encoded(name.strip(), space) for name in text.split(";")]
     return np.stack(rows)
 
 
-def _encoded(name: str, space: ChainSpace | NasNetSpace) -> Genotypes:
+def _encoded(name: str, space: DecodingSpace) -> Genotypes:
     encode: Callable[[Any], Genotypes] = space.encode
     try:
         return encode(find_network(name))

@@ -41,7 +41,7 @@ from networks.network import Network
 from networks.published import published_network
 from networks.spaces import make_space
 from networks.spaces.chain import ChainSpace
-from search.assembly import TASK_RESOLUTION, go_on, start
+from search.assembly import go_on, start
 from search.book import meets
 from search.config import RunConfig
 from search.datasets import Dataset, load_dataset
@@ -55,6 +55,7 @@ from search.demo_result import (
     Profiled,
 )
 from search.errors import RunError
+from search.evaluators.making import TASK_RESOLUTION
 from search.finalists import CHOOSING_IMAGES, FinalistsResult
 from search.finalists import compare as compare_finalists
 from search.rewards import make_reward

@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import numpy.typing as npt
 
-from networks.block_strings import format_network
-from search.assembly import space_of
+from networks.names import name_network
+from search.assembly import network_of
 from search.book import meets
 from search.config import RunConfig
 from search.objective import Penalty
@@ -80,14 +80,14 @@ def best_section(result: SearchResult) -> Section:
     best = result.best
     if best is None:
         return Section("Best network", [no_best(result)])
-    network = space_of(result.config).decode(best.genotype)
+    network = network_of(result.config, best.genotype)
     return Section(
         "Best network",
         [
             f"Trial {best.number}: quality {best.quality:.4f}, predicted latency"
             f" {best.latency_ms:.3f} ms, reward {best.reward:.4f}, {network.params / 1e6:.2f} M"
             f" parameters, {network.madds / 1e6:.0f} M multiply-adds.",
-            Code(format_network(network)),
+            Code(name_network(network)),
         ],
     )
 

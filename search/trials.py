@@ -3,6 +3,7 @@
     trials.sqlite   proposal   what was asked, committed before it is evaluated
                     measured   latencies that a device gave, committed before the evaluation
                     result     what came back, once for each distinct network
+                    spent      where a batch's time went; the last second's are lost with a process
                     trial      (a view) proposals and results, with repeats filled in: read this one
 
 Rows are appended, never rewritten. A proposal of a network that the run has seen points to the
@@ -22,9 +23,10 @@ import sqlite3
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import astuple, dataclass, field, fields
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from statistics import NormalDist
+from sys import intern
 from typing import Any
 
 from search.errors import NotARun, StoreError
@@ -41,6 +43,11 @@ CREATE TABLE proposal (
 CREATE TABLE result (
     number INTEGER PRIMARY KEY REFERENCES proposal, status TEXT NOT NULL,
     quality REAL, latency_ms REAL, reward REAL, seconds REAL, reason TEXT);
+"""
+_SPENT = """
+CREATE TABLE IF NOT EXISTS spent (
+    batch INTEGER PRIMARY KEY, ask_s REAL NOT NULL, latency_s REAL NOT NULL, tell_s REAL NOT NULL,
+    wall_s REAL NOT NULL);
 """
 _FORMAT_2 = """
 ALTER TABLE proposal ADD COLUMN asked_unix_s REAL;
@@ -161,6 +168,8 @@ class TrialStore:
                 self._read_as_newest(found)
             if self._version() == 1:
                 self._db.executescript(f"BEGIN;{_FORMAT_2}PRAGMA user_version = 2;COMMIT;")
+            if writable or found == 1:
+                self._db.execute(_SPENT)
             found = self._version()
         if found != FORMAT:
             self._db.close()
@@ -173,9 +182,10 @@ class TrialStore:
     def propose(self, proposals: Iterable[Proposal]) -> None:
         """Append proposals, in one transaction."""
         rows = [
-            tuple(json.dumps(value) if isinstance(value, tuple) else value for value in astuple(p))
+            (p.number, p.batch, p.first, json.dumps(p.genotype), json.dumps(p.canonical), p.hash,
+             p.seed, p.searcher, p.asked_unix_s)
             for p in proposals
-        ]
+        ]  # fmt: skip
         self._append("INSERT INTO proposal VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", rows)
 
     def measure(self, latencies: Iterable[tuple[int, Latency | FailedLatency]]) -> None:
@@ -187,6 +197,22 @@ class TrialStore:
             else:
                 row = (number, None, None, latency.reason)
             self._append("INSERT INTO measured VALUES (?, ?, ?, ?)", [row])
+
+    def spend(self, seconds: Iterable[tuple[int, float, float, float, float]]) -> None:
+        """Append seconds that went into a batch: its number, ask, latency, tell, and in all."""
+        self._append("INSERT OR IGNORE INTO spent VALUES (?, ?, ?, ?, ?)", list(seconds))
+
+    def spent(self) -> dict[str, float]:
+        """Return the seconds that went into ask, latency, tell, and in all (``wall``), summed.
+
+        Empty where the run's batches were not timed.
+        """
+        if not self.select("SELECT name FROM sqlite_master WHERE name = 'spent'"):
+            return {}
+        names = ("ask", "latency", "tell", "wall")
+        sums = ", ".join(f"sum({name}_s)" for name in names)
+        found = dict(zip(names, self.select(f"SELECT {sums} FROM spent")[0], strict=True))
+        return {} if found["wall"] is None else found
 
     def measured(self) -> dict[int, Latency | FailedLatency]:
         """Return measured latencies by the proposal's number."""
@@ -232,10 +258,16 @@ class TrialStore:
                 for number, status, reason, *values in rows
             }
 
-    def trials(self) -> list[Trial | FailedTrial]:
-        """Return every proposal that has its result, in order."""
+    def trials(self, clause: str = "", values: Sequence[object] = ()) -> list[Trial | FailedTrial]:
+        """Return every proposal that has its result, in order; or those of a clause of SQL."""
         with self._mapped():
-            return [_trial(row) for row in self._db.execute("SELECT * FROM trial")]
+            found = self._db.execute(f"SELECT * FROM trial {clause}", values)
+            return [_trial(row) for row in found]
+
+    def select(self, query: str, values: Sequence[object] = ()) -> list[tuple[Any, ...]]:
+        """Return the rows of a query, such as of the view ``trial``."""
+        with self._mapped():
+            return self._db.execute(query, values).fetchall()
 
     def _append(self, statement: str, rows: Sequence[tuple[object, ...]]) -> None:
         if not rows:
@@ -301,8 +333,10 @@ class Recorder:
 
 
 def _proposal(row: Sequence[Any]) -> tuple[Any, ...]:
-    number, batch, first, genotype, canonical, *rest = row
-    return (number, batch, first, _ints(genotype), _ints(canonical), *rest)
+    number, batch, first, genotype, canonical, hash_, seed, searcher = row
+    options = _ints(genotype)  # shared with the canonical form, where they are equal
+    network = options if canonical == genotype else _ints(canonical)
+    return (number, batch, first, options, network, hash_, seed, intern(searcher))
 
 
 def _trial(row: Sequence[Any]) -> Trial | FailedTrial:

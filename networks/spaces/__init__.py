@@ -24,7 +24,9 @@ SPACES = tuple(_CHAINS)
 """Names of spaces of chains, which a latency table prices."""
 ALL_SPACES = (*SPACES, "nasnet")
 
-AnySpace = ChainSpace | NasNetSpace | DecisionSpace
+DecodingSpace = ChainSpace | NasNetSpace
+"""Spaces whose genotypes are networks; the others have decisions alone."""
+AnySpace = DecodingSpace | DecisionSpace
 
 
 def make_space(

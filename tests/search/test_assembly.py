@@ -8,13 +8,15 @@ import pytest
 
 from device_agents.measurement import Condition
 from latency_tables.errors import MissingLayers, TableError
+from latency_tables.predictor import Predictor
 from latency_tables.table import Calibration, LatencyTable, Provenance, Row
 from networks.errors import UnknownName
 from networks.spaces import make_space
-from search.assembly import assemble, find_trial, go_on, start, summarize_run
+from search.assembly import Parts, assemble, find_trial, go_on, start, summarize_run
 from search.config import RunConfig
 from search.demo import choose_finalists
 from search.errors import EvaluatorError, RunError
+from search.latency import TableLatency
 from search.ranking import run_ranking_noise
 from search.report import Code, Section, Table, format_report, write_report
 from search.rewards import make_reward
@@ -59,6 +61,11 @@ def config(table: Path) -> RunConfig:
     )
 
 
+def predictor_of(parts: Parts) -> Predictor:
+    assert isinstance(parts.source.latency, TableLatency)
+    return parts.source.latency.predictor
+
+
 def lacking(file: Path, share: int, folder: Path) -> Path:
     """Write the table without every so many of its layers."""
     whole = LatencyTable.load(file)
@@ -79,9 +86,9 @@ def test_layers_that_the_table_lacks_follow_the_policy(
     policy = replace(config, settings={**config.settings, "missing": "interpolate"})
     with assemble(policy) as parts:
         genotypes = parts.space.sample(20, np.random.default_rng(1))
-        found = parts.predict(genotypes)
+        found = predictor_of(parts).predict(genotypes)
     with assemble(replace(config, latency=f"table:{table}")) as whole:
-        np.testing.assert_allclose(found, whole.predict(genotypes), rtol=0.3)
+        np.testing.assert_allclose(found, predictor_of(whole).predict(genotypes), rtol=0.3)
     for wrong, why in (("guess", "miss policy is one of"), ("measure", "expected a journal")):
         policy = replace(config, settings={**config.settings, "missing": wrong})
         with pytest.raises((TableError, RunError), match=why), assemble(policy):
@@ -97,7 +104,9 @@ def test_a_run_starts_goes_on_and_is_reported(config: RunConfig, tmp_path: Path)
     assert found.best.latency_ms <= 3.0
     best = summary["best"]
     assert isinstance(best, dict)
-    assert set(best) == {"genotype", "network", "quality", "latency_ms", "reward"}
+    assert set(best) == {
+        "genotype", "network", "quality", "latency_ms", "interval_ms", "reward"
+    }  # fmt: skip
     page = report_run(found)
     assert page.count("<svg") == 2
     assert best["network"] in page
@@ -128,8 +137,8 @@ def test_a_run_may_go_by_a_quantile_of_each_latency(config: RunConfig, tmp_path:
     assert go_on(tmp_path / "run").trials == found.trials
     with assemble(config) as parts:
         genotypes = np.array([trial.canonical for trial in found.trials])
-        expected = parts.latency.quantile_ms(genotypes, 0.95)
-        assert np.all(expected > parts.predict(genotypes))
+        expected = predictor_of(parts).quantile_ms(genotypes, 0.95)
+        assert np.all(expected > predictor_of(parts).predict(genotypes))
     latency_ms = [trial.latency_ms for trial in found.trials if isinstance(trial, Trial)]
     np.testing.assert_allclose(latency_ms, expected)
 
@@ -144,9 +153,9 @@ def test_a_quantile_that_cannot_be_is_refused(config: RunConfig, quantile: float
 def test_how_much_of_a_run_s_ranking_is_noise(config: RunConfig, tmp_path: Path) -> None:
     found = start(config, tmp_path / "run")
     with assemble(config) as parts:
-        noise = run_ranking_noise(found, parts.latency)
-        best_two = run_ranking_noise(found, parts.latency, most=2)
-        one = run_ranking_noise(replace(found, trials=found.trials[:1]), parts.latency)
+        noise = run_ranking_noise(found, predictor_of(parts))
+        best_two = run_ranking_noise(found, predictor_of(parts), most=2)
+        one = run_ranking_noise(replace(found, trials=found.trials[:1]), predictor_of(parts))
     assert noise is not None
     assert noise.networks == found.distinct
     assert 0 < noise.inside < 1
@@ -157,7 +166,7 @@ def test_how_much_of_a_run_s_ranking_is_noise(config: RunConfig, tmp_path: Path)
 
 def test_none_that_meets_the_target_is_said_plainly(config: RunConfig, tmp_path: Path) -> None:
     with assemble(config) as parts:
-        fastest_ms = parts.latency.fastest_ms
+        fastest_ms = predictor_of(parts).fastest_ms
     tight = replace(config, reward=make_reward("hard", target_ms=fastest_ms * 1.0001), budget=5)
     found = start(tight, tmp_path / "run")
     assert found.best is None
@@ -182,7 +191,10 @@ def test_names_that_are_none(config: RunConfig) -> None:
         pass
     with pytest.raises(UnknownName, match="did you mean"), assemble(replace(config, space="accel")):
         pass
-    with pytest.raises(RunError, match="table:FILE"), assemble(replace(config, latency="guess")):
+    with (
+        pytest.raises(RunError, match="table:NAME, device:ADDRESS, csv or madds"),
+        assemble(replace(config, latency="guess")),
+    ):
         pass
 
 
