@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
@@ -37,7 +38,10 @@ class Book:
         self, config: RunConfig, space: Space, searcher: str, store: TrialStore, record: Recorder
     ) -> None:
         self.config, self.space = config, space
-        self.proposals = store.proposals()
+        self._recorded = store.proposals()
+        self.proposed = len(self._recorded)
+        self._next_batch = self._recorded[-1].batch + 1 if self._recorded else 0
+        self._latest = deque(self._recorded, maxlen=config.batch * config.lookahead)
         self.results: dict[int, Scored | Failed] = {}
         self._searcher, self._store, self._record = searcher, store, record
         self._objective = config.objective
@@ -45,24 +49,33 @@ class Book:
         self._new = self._new_failed = 0
         for number, result in store.results().items():
             self._add(number, result)
-        self._first = {p.canonical: p.first for p in self.proposals}
+        self._first = {_key(p.canonical): p.first for p in self._recorded}
+
+    def told(self) -> list[tuple[Proposal, Scored | Failed]]:
+        """Return what a run that goes on had told before, with results."""
+        before = self._next_batch - self.config.lookahead
+        return [(p, self.results[p.first]) for p in self._recorded if p.batch < before]
+
+    def hand_over(self) -> list[Proposal]:
+        """Return what was proposed before, and keep it no longer."""
+        recorded, self._recorded = self._recorded, []
+        return recorded
 
     def propose(self, genotypes: Genotypes) -> list[Proposal]:
         """Number, recognise and commit new proposals, after the results that led to them."""
-        batch = self.proposals[-1].batch + 1 if self.proposals else 0
         networks = self.space.canonical(genotypes)
         asked_unix_s = time.time()
         added = []
         for number, (genotype, network) in enumerate(
-            zip(genotypes, networks, strict=True), start=len(self.proposals)
+            zip(genotypes, networks, strict=True), start=self.proposed
         ):
-            canonical = tuple(network.tolist())
+            options, canonical = tuple(genotype.tolist()), tuple(network.tolist())
             added.append(
                 Proposal(
                     number=number,
-                    batch=batch,
-                    first=self._first.setdefault(canonical, number),
-                    genotype=tuple(genotype.tolist()),
+                    batch=self._next_batch,
+                    first=self._first.setdefault(_key(canonical), number),
+                    genotype=options,
                     canonical=canonical,
                     hash=sha256(f"{self.space.name}:{canonical}".encode()).hexdigest()[:16],
                     seed=evaluation_seed(self.config.seed, network),
@@ -72,7 +85,9 @@ class Book:
             )
         self._record.commit()
         self._store.propose(added)
-        self.proposals += added
+        self.proposed += len(added)
+        self._next_batch += 1
+        self._latest.extend(added)
         return added
 
     def take_in(self, number: int, result: Scored | Failed) -> None:
@@ -111,18 +126,12 @@ class Book:
     def progress(self) -> Progress:
         """Return where the run stands."""
         return Progress(
-            told=sum(p.first in self.results for p in self.proposals[-self._under_way :])
-            + max(0, len(self.proposals) - self._under_way),
+            told=self.proposed - sum(p.first not in self.results for p in self._latest),
             budget=self.config.budget,
             distinct=len(self._first),
             failed=self._failed,
             best_quality=self._best_quality if math.isfinite(self._best_quality) else None,
         )
-
-    @property
-    def _under_way(self) -> int:
-        """How many of the last proposals may be without a result."""
-        return self.config.batch * self.config.lookahead
 
     def _add(self, number: int, result: Scored | Failed) -> None:
         self.results[number] = result
@@ -136,6 +145,11 @@ def meets(config: RunConfig, result: Scored | Trial) -> bool:
     """Return whether a network is within the target and all limits."""
     target_ms = config.target_ms
     return result.violation == 0 and (target_ms is None or result.latency_ms <= target_ms)
+
+
+def _key(canonical: tuple[int, ...]) -> bytes:
+    """Return what tells networks apart, in little memory: a run may have very many."""
+    return np.array(canonical, np.int8).tobytes()
 
 
 def evaluation_seed(run_seed: int, canonical: Genotypes) -> int:

@@ -25,7 +25,8 @@ from search.evaluators.evaluator import (
     Job,
     StreamingEvaluator,
 )
-from search.searcher import Asked, Rewards, Searcher, Told
+from search.monitor import Stopwatch
+from search.searcher import Asked, Searcher, Told
 from search.trials import Proposal
 
 Begin = Callable[[Sequence[Proposal]], Sequence[Proposal]]
@@ -33,28 +34,39 @@ Begin = Callable[[Sequence[Proposal]], Sequence[Proposal]]
 
 
 class Flow:
-    """Hands out the jobs of a run; ``on_tell`` hears of every batch that was told."""
+    """Hands out the jobs of a run; ``on_tell`` hears of every batch that was told.
+
+    ``watch`` knows how long it asked, told and got costs.
+    """
 
     def __init__(
-        self, book: Book, searcher: Searcher, begin: Begin, on_tell: Callable[[Rewards], None]
+        self,
+        book: Book,
+        searcher: Searcher,
+        begin: Begin,
+        on_tell: Callable[[Sequence[Proposal]], None],
     ) -> None:
         self._book, self._searcher, self._begin, self._on_tell = book, searcher, begin, on_tell
-        self._batches = [list(batch) for _, batch in groupby(book.proposals, attrgetter("batch"))]
+        recorded = groupby(book.hand_over(), attrgetter("batch"))
+        self._batches = [list(batch) for _, batch in recorded]
         self._told = 0
+        self.watch = Stopwatch()
 
     def jobs(self) -> Iterator[Job | None]:
         """Yield what is to be evaluated; None where that depends on what is under way."""
         self._searcher.recover(self._history())
         self._told = max(0, len(self._batches) - self._lookahead)
+        self._batches[: self._told] = [[]] * self._told
         for batch in list(self._batches):
             yield from self._jobs(batch)
-        while (left := self._book.config.budget - len(self._book.proposals)) > 0:
+        while (left := self._book.config.budget - self._book.proposed) > 0:
             due = len(self._batches) - self._lookahead
             if due >= 0:
                 while self._book.missing(self._batches[due]):
                     yield None
                 self._tell()
-            asked = self._searcher.ask(min(left, self._book.config.batch))
+            with self.watch("ask"):
+                asked = self._searcher.ask(min(left, self._book.config.batch))
             self._batches.append(self._book.propose(asked))
             yield from self._jobs(self._batches[-1])
 
@@ -68,7 +80,9 @@ class Flow:
         return self._book.config.lookahead
 
     def _jobs(self, batch: Sequence[Proposal]) -> Iterator[Job]:
-        for proposal in self._begin(self._book.missing(batch)):
+        with self.watch("latency"):
+            begun = self._begin(self._book.missing(batch))
+        for proposal in begun:
             yield Job(proposal.number, np.array(proposal.canonical, np.int8), proposal.seed)
 
     def _history(self) -> Iterator[Asked | Told]:
@@ -78,10 +92,13 @@ class Flow:
             yield Asked(_genotypes(batch))
 
     def _tell(self) -> None:
-        told = self._told_of(self._batches[self._told])
+        batch = self._batches[self._told]
+        self._batches[self._told] = []  # a long run keeps in memory only what is under way
         self._told += 1
-        self._searcher.tell(told.genotypes, told.rewards, told.values)
-        self._on_tell(told.rewards)
+        told = self._told_of(batch)
+        with self.watch("tell"):
+            self._searcher.tell(told.genotypes, told.rewards, told.values)
+        self._on_tell(batch)
 
     def _told_of(self, batch: Sequence[Proposal]) -> Told:
         judged = [self._book.judged(proposal) for proposal in batch]

@@ -30,10 +30,10 @@ from search.errors import EvaluatorError, NotARun
 from search.evaluators.evaluator import Evaluation, Evaluator, FailedEvaluation
 from search.flow import Flow, evaluate
 from search.latency import FailedLatency, Latency, LatencyFunction, LatencySource, as_source
-from search.monitor import Scalars
+from search.monitor import Monitor, Scalars
 from search.pareto import pareto_front
 from search.run_directory import RunDirectory
-from search.searcher import Rewards, Searcher
+from search.searcher import Searcher
 from search.trials import Failed, FailedTrial, Proposal, Scored, Trial, TrialStore
 
 __all__ = [
@@ -185,12 +185,14 @@ class _Run:
         with closing(directory.trials()) as store, closing(scalars), store.recording() as record:
             book = Book(self._config, self._space, self._searcher.name, store, record)
             self._measured = store.measured()
+            monitor = Monitor(self._config, store, book.told())
 
-            def tell(rewards: Rewards) -> None:
-                now = book.progress()
-                scalars.add(now.told, _values(now, rewards, self._searcher))
+            def tell(batch: Sequence[Proposal]) -> None:
+                values = monitor.tell(batch, book.results, flow.watch.take())
+                own = {f"searcher/{name}": v for name, v in self._searcher.figures.items()}
+                scalars.add(monitor.told, values | own)
                 if progress is not None:
-                    progress(now)
+                    progress(book.progress())
 
             flow = Flow(book, self._searcher, lambda batch: self._begin(book, store, batch), tell)
             shown_s = time.monotonic()
@@ -200,6 +202,7 @@ class _Run:
                     progress(book.progress())
                     shown_s = time.monotonic()
             flow.finish()
+            monitor.close()
         return load(directory.path)
 
     def _begin(
@@ -260,12 +263,3 @@ class _Run:
             violation=float(judged.violations[0]),
             costs=other,
         )
-
-
-def _values(now: Progress, rewards: Rewards, searcher: Searcher) -> dict[str, float]:
-    values = {"trials/distinct": float(now.distinct), "trials/failed": float(now.failed)}
-    if told := [reward for reward in rewards if reward is not None]:
-        values["reward/mean"] = sum(told) / len(told)
-    if now.best_quality is not None:
-        values["quality/best"] = now.best_quality
-    return values | {f"searcher/{name}": value for name, value in searcher.figures.items()}
