@@ -54,7 +54,10 @@ table_app = typer.Typer(
 app.add_typer(table_app, name="table")
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output.")]
-Resolution = Annotated[int, typer.Option(help="Height and width of the image in pixels.", min=8)]
+Resolution = Annotated[
+    int | None,
+    typer.Option(help="Height and width of the image; default the space's own, mostly 224.", min=8),
+]
 Width = Annotated[float, typer.Option(help="Width multiplier of all filters.")]
 Precision = Annotated[
     str, typer.Option(help="float32, float16 (weights only) or int8 (of weights and activations).")

@@ -41,7 +41,7 @@ def table_count(
     table: TableArgument,
     space: Annotated[str, typer.Option(help="The space whose networks are counted.")],
     target_ms: Annotated[float, typer.Option(help="Target latency.")],
-    resolution: Resolution = 224,
+    resolution: Resolution = None,
     width: Width = 1.0,
     quantiles: Annotated[
         str, typer.Option(help="Shares of the networks whose latency is printed.")
@@ -63,7 +63,7 @@ def table_count(
     from latency_tables.exact_plot import plot_distribution
     from latency_tables.plots import require_suffix, write_figure
     from networks.block_strings import format_network
-    from networks.spaces import make_space
+    from networks.spaces import find_chain_space
 
     _require_positive(target_ms, "--target-ms")
     _require_positive(step_us, "--step-us")
@@ -71,7 +71,7 @@ def table_count(
     if plot is not None:
         require_suffix(plot)
     found = table_store().load(table)
-    chosen = make_space(space, resolution=resolution, width=width)
+    chosen = find_chain_space(space, resolution=resolution, width=width)
     with progress_bar() as update:
         priced = price_space(found, chosen, step_us=step_us, progress=update)
         within, networks = priced.within(target_ms), priced.networks

@@ -221,7 +221,7 @@ def table_plot(
     ],
     out: Annotated[Path, typer.Option("--out", "-o", help="A .png, .svg or .pdf file.")],
     space: Annotated[str | None, typer.Option(help="The space whose blocks a heatmap has.")] = None,
-    resolution: Resolution = 224,
+    resolution: Resolution = None,
     width: Width = 1.0,
     force: Force = False,
     as_json: Json = False,
@@ -242,14 +242,14 @@ def table_plot(
     emit({"file": str(out), "kind": kind, "table": str(file)}, str(out), as_json=as_json)
 
 
-def _heatmap(file: Path, space: str | None, resolution: int, width: float) -> Figure:
+def _heatmap(file: Path, space: str | None, resolution: int | None, width: float) -> Figure:
     from latency_tables.block_plot import plot_blocks
     from latency_tables.table import LatencyTable
-    from networks.spaces import make_space
+    from networks.spaces import find_chain_space
 
     if space is None:
         raise typer.BadParameter("a heatmap needs the space whose blocks it has: --space mnasnet")
-    made = make_space(space, resolution=resolution, width=width)
+    made = find_chain_space(space, resolution=resolution, width=width)
     return plot_blocks(LatencyTable.load(file), made)
 
 

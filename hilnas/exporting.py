@@ -147,7 +147,7 @@ def export_layers(
     ] = None,
     precision: Precision = "float32",
     exporter: Exporter = "direct",
-    resolution: Resolution = 224,
+    resolution: Resolution = None,
     width: Width = 1.0,
     seed: Seed = 0,
     as_json: Json = False,
@@ -158,9 +158,9 @@ def export_layers(
     """
     from exporters.catalog import make_exporter
     from exporters.layer_export import export_layer_files
-    from networks.spaces import make_space
+    from networks.spaces import find_chain_space
 
-    layers = make_space(space, resolution=resolution, width=width).layers
+    layers = find_chain_space(space, resolution=resolution, width=width).layers
     chosen = make_exporter(exporter, precision, seed=seed)
     with progress_bar() as update:
         result = export_layer_files(

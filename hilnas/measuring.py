@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -41,7 +41,11 @@ from hilnas.console import (
 from hilnas.transferring import Priors, transfer
 
 if TYPE_CHECKING:
+    from latency_tables.granularity import Granularity
     from latency_tables.plan_time import Forecast
+    from networks.names import NamedNetwork
+    from networks.operators import Unit
+    from networks.spaces import AnySpace
 
 ANNOUNCED_S = 60.0
 
@@ -59,7 +63,7 @@ def profile(
         list[str], typer.Argument(help="Addresses, or names or pools of devices.toml.")
     ],
     space: Annotated[str, typer.Option(help="The space whose layers are measured.")],
-    resolution: Resolution = 224,
+    resolution: Resolution = None,
     width: Width = 1.0,
     precision: Precision = "float32",
     network: Annotated[
@@ -106,20 +110,17 @@ def profile(
     With tables of other devices or conditions as priors, the most informative layers are measured
     for the budget, and the others predicted, flagged, each with the interval that it lies in.
     """
-    from latency_tables.calibration import NETWORKS, choose_networks
     from latency_tables.fleet_profile import profile_fleet
-    from latency_tables.granularity import only_layers, units_to_price
+    from latency_tables.granularity import only_layers
     from latency_tables.profile import Request
     from latency_tables.profile import profile as profile_layers
     from latency_tables.selection import layer_uses
-    from networks.names import find_chain, find_network
-    from networks.spaces import make_space
+    from networks.spaces import find_space, require_chains
 
-    chosen = make_space(space, resolution=resolution, width=width)
-    find = find_chain if granularity == "layer" else find_network
-    layers = units_to_price(granularity, chosen.layers, [find(text) for text in network or ()])
+    chosen = find_space(space, resolution=resolution, width=width)
+    layers, calibration = _wanted(chosen, granularity, network or (), seed)
     name = table or (
-        f"{space}@{resolution}"
+        f"{chosen.name}@{calibration[0].input.height}"
         + ("" if width == 1.0 else f"x{width:g}")
         + ("" if granularity == "layer" else "-operators")
         + ("" if precision == "float32" else f"-{precision}")
@@ -134,7 +135,7 @@ def profile(
 
     with open_agents(device, devices_file, options) as agents, progress_bar() as update:
         request = Request(
-            networks=choose_networks(chosen, n=NETWORKS, seed=seed),
+            networks=calibration,
             precision=precision,
             plan=options.plan(agents[0], span),
             budget_s=budget,
@@ -143,7 +144,7 @@ def profile(
             announce=announce,
         )
         if prior:
-            uses = layer_uses(chosen)
+            uses = layer_uses(require_chains(chosen))
             wanted = only_layers(layers, "--prior")
             return transfer(agents, wanted, name, prior, request, uses, update, as_json=as_json)
         drained: Mapping[str, str] = {}
@@ -179,6 +180,32 @@ def profile(
     emit({**first, "drained": dict(drained)}, "\n".join(lines), as_json=as_json)
     whole = all(r.validated and not r.remaining and not r.invalid for r in results)
     return 0 if whole and not drained else 3
+
+
+def _wanted(
+    space: AnySpace, granularity: Granularity, names: Sequence[str], seed: int
+) -> tuple[tuple[Unit, ...], tuple[NamedNetwork, ...]]:
+    """Return the layers or operators to measure, and the networks to calibrate with.
+
+    Raises:
+        NotAChain: layers are wanted of a space or a network that has none.
+    """
+    from latency_tables.calibration import NETWORKS, choose_networks
+    from latency_tables.cell_spaces import choose_cell_networks, operators_of_space
+    from latency_tables.granularity import units_to_price
+    from networks.names import find_chain, find_network
+    from networks.spaces import require_chains
+    from networks.spaces.nasnet import NasNetSpace
+
+    find = find_chain if granularity == "layer" else find_network
+    named = [find(text) for text in names]
+    if granularity == "operator" and isinstance(space, NasNetSpace):
+        more = units_to_price(granularity, (), named)
+        units = tuple(dict.fromkeys((*operators_of_space(space, seed=seed), *more)))
+        return units, choose_cell_networks(space, n=NETWORKS, seed=seed)
+    chains = require_chains(space)
+    units = units_to_price(granularity, chains.layers, named)
+    return units, choose_networks(chains, n=NETWORKS, seed=seed)
 
 
 @app.command(

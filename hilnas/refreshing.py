@@ -69,7 +69,7 @@ def refresh(
     space: Annotated[
         str | None, typer.Option(help="What the table is for; default: all that it knows.")
     ] = None,
-    resolution: Resolution = 224,
+    resolution: Resolution = None,
     width: Width = 1.0,
     run: Annotated[
         Path | None, typer.Option(help="First what networks near the front of this run use.")
@@ -141,14 +141,18 @@ def next_directory(store: TableStore, directory: TableDirectory) -> TableDirecto
 
 
 def _wanted(
-    space: str | None, resolution: int, width: float, run: Path | None, granularity: Granularity
+    space: str | None,
+    resolution: int | None,
+    width: float,
+    run: Path | None,
+    granularity: Granularity,
 ) -> tuple[Sequence[Unit] | None, Mapping[str, float]]:
     """Return what the table is for, None where nobody says, and how often networks use it."""
     from latency_tables.granularity import units_to_price
     from latency_tables.priorities import network_uses, space_uses
-    from networks.spaces import make_space
+    from networks.spaces import find_chain_space
 
-    chosen = None if space is None else make_space(space, resolution=resolution, width=width)
+    chosen = None if space is None else find_chain_space(space, resolution=resolution, width=width)
     units = None if chosen is None else units_to_price(granularity, chosen.layers)
     if run is not None:
         return units, network_uses(networks_near_front(run), granularity)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from networks.errors import UnknownName
+from networks.errors import NotAChain, UnknownName
 from networks.spaces.accel_nasbench import accel_nasbench
 from networks.spaces.chain import ChainSpace
 from networks.spaces.decisions import DecisionSpace
@@ -88,3 +88,26 @@ def find_space(
     if name not in _CHAINS:
         raise UnknownName("space", name, ALL_SPACES)
     return make_space(name, width=width, in_channels=in_channels, **chosen)
+
+
+def find_chain_space(name: str, *, resolution: int | None = None, width: float = 1.0) -> ChainSpace:
+    """Return the space of chains of a name or of a TOML file; the rest as `find_space`.
+
+    Raises:
+        NotAChain: its networks are no chains of layers.
+    """
+    return require_chains(find_space(name, resolution=resolution, width=width))
+
+
+def require_chains(space: AnySpace) -> ChainSpace:
+    """Return the space, once its networks are chains of layers.
+
+    Raises:
+        NotAChain: they are not.
+    """
+    if isinstance(space, ChainSpace):
+        return space
+    what = "decisions and no networks"
+    if isinstance(space, NasNetSpace):
+        what = "cells: a table of it is by operators, --granularity operator"
+    raise NotAChain(f"expected a space of chains of layers, found {space.name}, which has {what}")
