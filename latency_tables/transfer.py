@@ -44,7 +44,7 @@ Ints = npt.NDArray[np.int64]
 
 # Of the time that is left, what a session's visits may take by plan: the first before anything is
 # known of the device's pace; a session that its deadline cuts short gives nothing.
-FIRST_SHARE, SECOND_SHARE = 1 / 3, 0.8
+FIRST_SHARE, SECOND_SHARE = 1 / 6, 0.8
 MINUTE_S = 60.0
 
 
