@@ -94,13 +94,16 @@ def table_count(
         ],
     }  # fmt: skip
     if plot is not None:
-        title = f"{space} at {resolution} pixels by table {found.name}"
+        title = f"{chosen.name} at {chosen.image.height} pixels by table {found.name}"
         figure = plot_distribution(
             networks, target_ms, title=title, target_range_ms=priced.target_range_ms(target_ms)
         )
         write_figure(figure, plot)
         values["plot"] = str(plot)
-    lines = [f"{space} at {resolution} pixels by table {found.name}", *_counts(priced, within)]
+    lines = [
+        f"{chosen.name} at {chosen.image.height} pixels by table {found.name}",
+        *_counts(priced, within),
+    ]
     if not within.high:
         lines.append(f"No network is that fast: the fastest takes {priced.fastest_ms:.4g} ms.")
     lines += ["", columns(["networks", "within ms"], [

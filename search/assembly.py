@@ -195,7 +195,9 @@ def assemble(
     study = study_of(config.evaluator, space)
     with (
         make_source(config, space, study, open_device=open_device) as source,
-        make_evaluator(config.evaluator, space, config.settings, study) as evaluator,
+        make_evaluator(
+            config.evaluator, space, config.settings, study, space_name=config.space
+        ) as evaluator,
     ):
         target_ms, fastest_ms = config.target_ms, source.fastest_ms
         if target_ms is not None and fastest_ms is not None and target_ms < fastest_ms:

@@ -66,28 +66,28 @@ def find_space(
     resolution: int | None = None,
     width: float = 1.0,
     classes: int | None = None,
-    in_channels: int = 3,
+    in_channels: int | None = None,
 ) -> AnySpace:
     """Return the space of a name or of a TOML file, see `networks.spaces.space_files`.
 
     Args:
         name: one of `ALL_SPACES`, or a path that ends in ``.toml``.
-        resolution, classes: None: the space's own default.
+        resolution, classes, in_channels: None: the space's own default.
         width: multiplier of spaces of chains that have a name.
 
     Raises:
         UnknownName: there is none; the nearest names are listed.
         SpaceFileError: the file cannot be read, or is not a space.
     """
-    given = {"resolution": resolution, "classes": classes}
+    given = {"resolution": resolution, "classes": classes, "in_channels": in_channels}
     chosen: dict[str, Any] = {key: value for key, value in given.items() if value is not None}
     if name.endswith(".toml"):
         return read_space(Path(name), **chosen)
     if name == "nasnet":
-        return nasnet(in_channels=in_channels, **chosen)
+        return nasnet(**chosen)
     if name not in _CHAINS:
         raise UnknownName("space", name, ALL_SPACES)
-    return make_space(name, width=width, in_channels=in_channels, **chosen)
+    return make_space(name, width=width, **chosen)
 
 
 def find_chain_space(name: str, *, resolution: int | None = None, width: float = 1.0) -> ChainSpace:

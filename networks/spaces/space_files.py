@@ -57,13 +57,17 @@ _SKIPS = {"identity": "", "none": "_noskip", "pool": "_pool"}
 
 
 def read_space(
-    path: Path, *, resolution: int | None = None, classes: int | None = None
+    path: Path,
+    *,
+    resolution: int | None = None,
+    classes: int | None = None,
+    in_channels: int | None = None,
 ) -> ChainSpace | DecisionSpace:
     """Return the space of a file.
 
     Args:
         resolution: height and width of the image, in place of the file's; chain spaces only.
-        classes: likewise.
+        classes, in_channels: likewise.
 
     Raises:
         SpaceFileError: names the file, what is wrong in it and where.
@@ -77,7 +81,7 @@ def read_space(
     try:
         if "decision" in document:
             return _abstract(document)
-        return _chain(document, resolution=resolution, classes=classes)
+        return _chain(document, resolution, classes, in_channels)
     except NetworkError as error:
         raise SpaceFileError(f"{path}: {error}") from error
 
@@ -97,7 +101,10 @@ def _abstract(document: Mapping[str, Any]) -> DecisionSpace:
 
 
 def _chain(
-    document: Mapping[str, Any], *, resolution: int | None, classes: int | None
+    document: Mapping[str, Any],
+    resolution: int | None,
+    classes: int | None,
+    in_channels: int | None,
 ) -> ChainSpace:
     _known(document, ("name", "image", "stem", "head", "classes", "block"), "a space of blocks")
     name = _text(document, "name", "the space")
@@ -119,7 +126,7 @@ def _chain(
     ]
     return ChainSpace(
         name,
-        Shape(height, width, channels),
+        Shape(height, width, in_channels or channels),
         stem=lambda shape: tuple(_stack(stem, shape)),
         blocks=blocks,
         head=lambda shape: _head(head, shape, outputs),

@@ -31,12 +31,18 @@ def study_of(name: str, space: AnySpace) -> TabularStudy | None:
 
 @contextmanager
 def make_evaluator(
-    name: str, space: AnySpace, settings: Mapping[str, Scalar], study: TabularStudy | None
+    name: str,
+    space: AnySpace,
+    settings: Mapping[str, Scalar],
+    study: TabularStudy | None,
+    *,
+    space_name: str,
 ) -> Iterator[Evaluator]:
     """Yield the evaluator; its workers end with the context.
 
     Args:
         study: of ``csv:FILE``, see `study_of`.
+        space_name: of the space, to make it again for the images that are trained on.
 
     Raises:
         EvaluatorError: there is none of that name, or it does not fit the space.
@@ -49,7 +55,7 @@ def make_evaluator(
 
         yield ImageNetProxy(space)
     elif name == "training":
-        with _training(space, settings) as evaluator:
+        with _training(space_name, settings) as evaluator:
             yield evaluator
     elif ":" in name:
         from search.evaluators.function import load_function
@@ -63,21 +69,21 @@ def make_evaluator(
 
 
 @contextmanager
-def _training(space: AnySpace, settings: Mapping[str, Scalar]) -> Iterator[Evaluator]:
+def _training(space_name: str, settings: Mapping[str, Scalar]) -> Iterator[Evaluator]:
     from search.datasets import load_dataset
     from search.evaluators.training import TrainingEvaluator
     from search.training import TrainingSettings
 
     data = load_dataset(str(settings.get("data", "auto")), resolution=TASK_RESOLUTION)
     task_space = find_space(
-        str(settings.get("task_space", space.name)),
+        space_name,
         resolution=TASK_RESOLUTION,
         width=float(settings.get("width", 1.0)),
         classes=len(data.classes),
         in_channels=1,
     )
     if not isinstance(task_space, ChainSpace):
-        raise EvaluatorError(f"{space.name} has no chains of layers to train")
+        raise EvaluatorError(f"{space_name} has no chains of layers to train")
     training = TrainingSettings(
         epochs=float(settings.get("epochs", 1.0)),
         train_images=int(settings.get("train_images", 10_000)),
