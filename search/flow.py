@@ -55,6 +55,7 @@ class Flow:
     def jobs(self) -> Iterator[Job | None]:
         """Yield what is to be evaluated; None where that depends on what is under way."""
         self._searcher.recover(self._history())
+        self.watch.take()  # what a replay takes is no part of the search
         self._told = max(0, len(self._batches) - self._lookahead)
         self._batches[: self._told] = [[]] * self._told
         for batch in list(self._batches):
