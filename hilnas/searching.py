@@ -102,6 +102,10 @@ def search(
     no_repeats: Annotated[
         bool, typer.Option("--no-repeats", help="Propose each network once.")
     ] = False,
+    feasible: Annotated[
+        bool,
+        typer.Option("--feasible", help="Draw only networks that meet the target by the table."),
+    ] = False,
     warm_start: Annotated[
         str | None,
         typer.Option(help="A run whose best come first, or networks of the space, joined by ';'."),
@@ -155,6 +159,7 @@ def search(
             "latency_quantile": latency_quantile, "metric": metric,
             "missing": None if missing == "raise" else missing,
             "surrogate": surrogate or None, "no_repeats": no_repeats or None,
+            "feasible": feasible or None,
             "warm_start": warm_start, **parse_settings(setting or []),
         }  # fmt: skip
         chosen = RunConfig(

@@ -3,7 +3,8 @@
 space       a name of `networks.spaces` or a TOML file      settings: resolution, width, classes
 latency     see `search.sources`
 evaluator   see `search.evaluators.making`
-searcher    a name of `search.searchers`, with its preset   settings: no_repeats, warm_start
+searcher    a name of `search.searchers`, with its preset   settings: no_repeats, warm_start,
+                                                                      feasible
 """
 
 from __future__ import annotations
@@ -21,12 +22,13 @@ from networks.errors import NetworkError
 from networks.names import find_network, name_network
 from networks.network import Network
 from networks.spaces import AnySpace, DecodingSpace, find_space
-from networks.spaces.space import Genotypes
+from networks.spaces.space import Genotypes, Space
 from search.config import RunConfig
 from search.costs import CountCosts, costs_of
 from search.errors import RunError
 from search.evaluators.evaluator import Evaluator
 from search.evaluators.making import make_evaluator, study_of
+from search.feasible import FeasibleSpace
 from search.gaussian_process import Floats
 from search.guided import Aim
 from search.objective import Objective
@@ -206,7 +208,8 @@ def assemble(
                 f" {config.space}, predicted at {fastest_ms:.3f} ms; choose a larger target"
             )
         costs = _costs(config, space)
-        searcher = _searcher(config, space, _aim(config, source, costs))
+        seen = _feasible(config, space, source) if config.settings.get("feasible") else space
+        searcher = _searcher(config, seen, space, _aim(config, source, costs))
         notes = [
             getattr(config.reward, "note", None), source.note, getattr(evaluator, "note", None)
         ]  # fmt: skip
@@ -244,12 +247,26 @@ def _aim(config: RunConfig, source: Source, costs: CountCosts | None) -> Aim:
     return Aim(candidates, reward)
 
 
-def _searcher(config: RunConfig, space: AnySpace, aim: Aim) -> Searcher:
-    searcher = make_searcher(
-        config.searcher, space, preset=config.preset, seed=config.seed, aim=aim
-    )
+def _feasible(config: RunConfig, space: AnySpace, source: Source) -> FeasibleSpace:
+    """Return the space as if it held only networks that meet the target.
+
+    Raises:
+        RunError: there is no target, or nobody can count those that meet it.
+    """
+    target_ms = config.target_ms
+    if target_ms is None or source.within is None or source.function is None:
+        raise RunError(
+            "feasible: expected a target and a table whose predictions add up over layers, so that"
+            f" networks can be drawn within it, found latency {config.latency}"
+        )
+    return FeasibleSpace(space, source.function, source.within(target_ms), target_ms)
+
+
+def _searcher(config: RunConfig, seen: Space, space: AnySpace, aim: Aim) -> Searcher:
+    """Return the searcher over the space as it should see it."""
+    searcher = make_searcher(config.searcher, seen, preset=config.preset, seed=config.seed, aim=aim)
     if config.settings.get("no_repeats", False):
-        searcher = Unrepeated(space, searcher, seed=config.seed)
+        searcher = Unrepeated(seen, searcher, seed=config.seed)
     if warm := config.settings.get("warm_start"):
         searcher = WarmStarted(space, searcher, _warm_genotypes(str(warm), space))
     return searcher

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from networks.spaces.space import Genotypes, Space
+from search.feasible import FeasibleSpace
 from search.searcher import ReplayingSearcher, Rewards, Values
 
 MUTATION_TRIES = 20
@@ -88,15 +89,20 @@ class RegularizedEvolution(ReplayingSearcher):
 
 
 def mutated(space: Space, genotype: Genotypes, rng: np.random.Generator) -> Genotypes:
-    """Return the genotype with one decision changed at random, to another network if it can be."""
+    """Return the genotype with one decision changed at random, to another network if it can be.
+
+    Of a `search.feasible.FeasibleSpace`, to one that it holds, if one is found.
+    """
     sizes = [len(decision.options) for decision in space.decisions]
     several = [i for i, size in enumerate(sizes) if size > 1]
     own = space.canonical(genotype[None])
+    holds = space.holds if isinstance(space, FeasibleSpace) else None
     child: Genotypes = genotype.copy()
     for _ in range(MUTATION_TRIES if several else 0):
         child = genotype.copy()
         decision = int(rng.choice(several))
         child[decision] = (child[decision] + rng.integers(1, sizes[decision])) % sizes[decision]
-        if not np.array_equal(space.canonical(child[None]), own):
+        is_other = not np.array_equal(space.canonical(child[None]), own)
+        if is_other and (holds is None or holds(child[None]).all()):
             break
     return child
