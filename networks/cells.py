@@ -29,6 +29,7 @@ from networks.errors import CellError, ShapeError, UnknownName
 from networks.graph import Graph, GraphBuilder, Shape
 from networks.network import ImageNetwork
 
+IDENTITY = "id"
 Combination = Literal["add", "concat"]
 Stem = Literal["imagenet", "cifar"]
 
@@ -66,6 +67,19 @@ def unread_states(blocks: tuple[Block, ...]) -> tuple[int, ...]:
 
 
 @dataclass(frozen=True, slots=True)
+class CellPath:
+    """Where a block reads the result of an operator other than identity.
+
+    ``operator`` is the number of the graph's operator that combines the block, ``read`` the place
+    among what it reads, ``cell`` the number of the cell: what ScheduledDropPath drops in training.
+    """
+
+    operator: int
+    read: int
+    cell: int
+
+
+@dataclass(frozen=True, slots=True)
 class Cell:
     """Blocks, and the states that are concatenated, in ascending order."""
 
@@ -95,7 +109,14 @@ class Cell:
             )
 
     def lower(
-        self, graph: GraphBuilder, current: int, previous: int | None, *, filters: int, stride: int
+        self,
+        graph: GraphBuilder,
+        current: int,
+        previous: int | None,
+        *,
+        filters: int,
+        stride: int,
+        combined: dict[int, Block] | None = None,
     ) -> int:
         """Append this cell's operators; returns the number of its output.
 
@@ -105,6 +126,7 @@ class Cell:
                 ``current`` as it is.
             filters: width of every state.
             stride: 1 in a normal cell, 2 in a reduction cell.
+            combined: gets each block by the number of its value.
         """
         prefix, size = graph.prefix, graph.shape(current)
         states = [rectified_convolution(graph, current, filters, name="base")]
@@ -124,6 +146,8 @@ class Cell:
                 )
             combine = graph.add if block.combination == "add" else graph.concatenate
             states.append(combine(*results))
+            if combined is not None:
+                combined[states[-1]] = block
         size = graph.shape(states[-1])
         joined = []
         for state in self.concatenated:
@@ -188,7 +212,15 @@ class CellNetwork(ImageNetwork):
 
         Parameters of the third cell are named ``2.base``, of its first block ``2.0.left.conv`` etc.
         """
+        return self._lower()[0]
+
+    def paths(self) -> tuple[CellPath, ...]:
+        """Return where the graph's blocks read operators other than identity."""
+        return self._lower()[1]
+
+    def _lower(self) -> tuple[Graph, tuple[CellPath, ...]]:
         graph = GraphBuilder(self.image)
+        paths: list[CellPath] = []
         valid = self.stem == "imagenet"
         stem = graph.convolution(
             0,
@@ -201,6 +233,7 @@ class CellNetwork(ImageNetwork):
         outputs = [stem]
         for index, (cell, filters, stride, back) in enumerate(self._cells()):
             graph.prefix = f"{index}."
+            combined: dict[int, Block] = {}
             outputs.append(
                 cell.lower(
                     graph,
@@ -208,12 +241,19 @@ class CellNetwork(ImageNetwork):
                     outputs[-back] if len(outputs) >= back else None,
                     filters=filters,
                     stride=stride,
+                    combined=combined,
                 )
             )
+            paths += [
+                CellPath(value - 1, read, index)  # the graph has one input
+                for value, block in combined.items()
+                for read, edge in enumerate((block.left, block.right))
+                if edge.operator != IDENTITY
+            ]
         graph.prefix = ""
         pooled = graph.global_average(graph.activate(outputs[-1], "relu"))
         graph.dense(pooled, self.classes, name="classify")
-        return graph.build()
+        return graph.build(), tuple(paths)
 
     def _cells(self) -> Iterator[tuple[Cell, int, int, int]]:
         """Yield every cell, its filters, stride, and how many outputs back its state 1 lies."""

@@ -93,6 +93,10 @@ class GraphModule(nn.Module):
             for value in (values[number] for number in self.graph.outputs)
         )
 
+    def step(self, operator: int) -> nn.Module:
+        """Return the module of the graph's operator of this number."""
+        return self._steps[operator][0]
+
     def _insert(self, name: str, module: nn.Module) -> None:
         """Add ``module`` under its dotted name."""
         *path, leaf = name.split(".")

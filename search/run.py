@@ -27,7 +27,7 @@ from search.book import Book, Progress, evaluation_seed, meets
 from search.config import RunConfig
 from search.costs import CountCosts
 from search.errors import EvaluatorError, NotARun
-from search.evaluators.evaluator import Evaluation, Evaluator, FailedEvaluation
+from search.evaluators.evaluator import Evaluation, Evaluator, FailedEvaluation, KeepsFiles
 from search.flow import Flow, evaluate
 from search.latency import FailedLatency, Latency, LatencyFunction, LatencySource, as_source
 from search.monitor import Monitor, Scalars
@@ -181,6 +181,8 @@ class _Run:
         self, directory: RunDirectory, progress: Callable[[Progress], None] | None
     ) -> SearchResult:
         """Spend what is left of the budget, and return what the run has found."""
+        if isinstance(self._evaluator, KeepsFiles):
+            self._evaluator.attach(directory.path)
         scalars = Scalars(directory.path / "tensorboard")
         with closing(directory.trials()) as store, closing(scalars), store.recording() as record:
             book = Book(self._config, self._space, self._searcher.name, store, record)

@@ -96,6 +96,24 @@ class Splits:
         except OSError as error:
             raise StoreError(f"cannot write {path}: {error.strerror}; make room") from error
 
+    def keep(self, path: Path) -> None:
+        """Save these splits, or check that those there are the same.
+
+        Raises:
+            DatasetError: they are of other images or by another rule.
+            StoreError: the file cannot be read or written.
+        """
+        if not path.is_file():
+            self.save(path)
+            return
+        kept = Splits.load(path)
+        kept.check(self.data, self.rule, path)
+        if not all(np.array_equal(getattr(self, name), getattr(kept, name)) for name in NAMES):
+            raise DatasetError(
+                f"{path} splits {self.data.name} otherwise, by the same rule; load the data with"
+                " the splits that the run keeps"
+            )
+
     @classmethod
     def load(cls, path: Path) -> Splits:
         """Return the splits of a file.

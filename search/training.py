@@ -20,10 +20,12 @@ import numpy.typing as npt
 import torch
 from torch.nn import functional
 
+from networks.cells import CellNetwork
 from networks.graph import Add, Convolution
-from networks.network import Network
+from networks.network import ImageNetwork
 from networks.torch_module import GraphModule
 from search.datasets import Images, Labels, Split
+from search.drop_path import ScheduledDropPath
 from search.errors import TrainingDiverged, TrainingError
 from search.single_thread import single_thread
 
@@ -44,6 +46,9 @@ class TrainingSettings:
         batch_norm_momentum: share of the newest batch in the running statistics; a training of
             some hundred steps needs more than the 0.01 of a long one.
         time_budget_s: wall time after which it ends, in order; None: steps alone decide.
+        class_weights: what an image of each class counts in the loss; None: all the same.
+        drop_path_keep: in networks of cells, the share of the last cell's paths that is kept at
+            the end, see `search.drop_path`; 1: all.
     """
 
     epochs: float = 2.0
@@ -56,6 +61,8 @@ class TrainingSettings:
     label_smoothing: float = 0.1
     batch_norm_momentum: float = 0.1
     time_budget_s: float | None = None
+    class_weights: tuple[float, ...] | None = None
+    drop_path_keep: float = 1.0
 
     def __post_init__(self) -> None:
         limits = (self.epochs, self.learning_rate, self.time_budget_s or 1.0)
@@ -66,11 +73,17 @@ class TrainingSettings:
         shares = (self.warmup, self.momentum, self.label_smoothing, self.batch_norm_momentum)
         if not all(0 <= share < 1 for share in shares):
             raise TrainingError(f"a share lies in [0, 1), found {self}")
+        if not 0 < self.drop_path_keep <= 1:
+            raise TrainingError(f"a share that is kept lies in (0, 1], found {self}")
 
     def steps(self, n_images: int) -> int:
         """Return the number of steps planned for so many training images."""
+        return max(1, math.ceil(self.epochs * self.steps_an_epoch(n_images)))
+
+    def steps_an_epoch(self, n_images: int) -> int:
+        """Return the number of full batches of so many training images, one at least."""
         used = min(n_images, self.train_images or n_images)
-        return max(1, math.ceil(self.epochs * (used // min(self.batch, used))))
+        return max(1, used // min(self.batch, used))
 
     def learning_rate_at(self, progress: float) -> float:
         """Return the learning rate at a progress in [0, 1]: up in a line, down by a cosine."""
@@ -88,7 +101,7 @@ class TrainedNetwork:
     ``cpu_s`` the thread's CPU seconds.
     """
 
-    network: Network
+    network: ImageNetwork
     settings: TrainingSettings
     seed: int
     state: State
@@ -105,69 +118,109 @@ class TrainedNetwork:
 
 
 def train(
-    network: Network,
+    network: ImageNetwork,
     data: Split,
     settings: TrainingSettings,
     *,
     seed: int,
     progress: Callable[[float], None] | None = None,
+    after_epoch: Callable[[GraphModule], bool] | None = None,
 ) -> TrainedNetwork:
     """Return the network trained on ``data`` by ``settings``; one seed, one result.
 
     Args:
         seed: fixes the initial weights and the order of the images.
         progress: called after each step with the share done, in [0, 1].
+        after_epoch: called after each epoch but the last; the training ends where it returns
+            False. It may leave the module in evaluation mode.
 
     Raises:
         TrainingError: the images or labels do not fit the network.
         TrainingDiverged: the loss was no longer finite.
     """
-    _check_fit(network, data)
+    _check_fit(network, data, settings)
     images = torch.from_numpy(data.images)[: settings.train_images]
     labels = torch.from_numpy(data.labels)[: settings.train_images]
     batches = _batches(len(labels), min(settings.batch, len(labels)), np.random.default_rng(seed))
+    n_steps, per_epoch = settings.steps(len(data)), settings.steps_an_epoch(len(data))
     losses: list[float] = []
     started, started_cpu = time.perf_counter(), time.thread_time()
 
     with single_thread(), torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        module = GraphModule(network.graph(), momentum=settings.batch_norm_momentum).train()
-        _start_residuals_at_zero(module)
-        optimizer = torch.optim.SGD(
-            module.parameters(),
-            settings.learning_rate,
-            momentum=settings.momentum,
-            weight_decay=settings.weight_decay,
-            nesterov=settings.momentum > 0,
-        )
-        n_steps = settings.steps(len(data))
+        trainer = _Trainer(network, settings)
         for step in range(n_steps):
             spent = time.perf_counter() - started
             share = max(step / n_steps, spent / (settings.time_budget_s or math.inf))
             if share >= 1:
                 break
-            for group in optimizer.param_groups:
-                group["lr"] = settings.learning_rate_at(max(share, 1 / n_steps / 2))
             chosen = next(batches)
-            loss = functional.cross_entropy(
-                module(images[chosen]), labels[chosen], label_smoothing=settings.label_smoothing
-            )
-            losses.append(loss.item())
+            losses.append(trainer.step(images[chosen], labels[chosen], share, 1 / n_steps / 2))
             if not math.isfinite(losses[-1]):
                 raise TrainingDiverged(
                     f"the loss is {losses[-1]} at step {step + 1} of {n_steps};"
                     f" lower the learning rate of {settings.learning_rate:g}"
                 )
-            optimizer.zero_grad(set_to_none=True)
-            torch.autograd.backward([loss])
-            optimizer.step()
             if progress is not None:
                 progress(max(share, (step + 1) / n_steps))
-    state = {name: tensor.numpy() for name, tensor in module.state_dict().items()}
+            ends_epoch = (step + 1) % per_epoch == 0 and step + 1 < n_steps
+            if ends_epoch and after_epoch is not None and not after_epoch(trainer.module):
+                break
+        state = {name: tensor.numpy() for name, tensor in trainer.module.state_dict().items()}
     return TrainedNetwork(
         network, settings, seed, state, tuple(losses),
         time.perf_counter() - started, time.thread_time() - started_cpu,
     )  # fmt: skip
+
+
+class _Trainer:
+    """A new module and what changes its weights."""
+
+    def __init__(self, network: ImageNetwork, settings: TrainingSettings) -> None:
+        self.module = GraphModule(network.graph(), momentum=settings.batch_norm_momentum)
+        self._settings = settings
+        _start_residuals_at_zero(self.module)
+        self._drop_path = (
+            ScheduledDropPath(self.module, network.paths(), settings.drop_path_keep)
+            if settings.drop_path_keep < 1 and isinstance(network, CellNetwork)
+            else None
+        )
+        weights = settings.class_weights
+        self._weights = None if weights is None else torch.tensor(weights)
+        self._optimizer = torch.optim.SGD(
+            self.module.parameters(),
+            settings.learning_rate,
+            momentum=settings.momentum,
+            weight_decay=settings.weight_decay,
+            nesterov=settings.momentum > 0,
+        )
+
+    def step(
+        self, images: torch.Tensor, labels: torch.Tensor, share: float, least_share: float
+    ) -> float:
+        """Return the loss of a batch, before the step that lowers it unless it is not finite.
+
+        Args:
+            share: of the training that is done, in [0, 1].
+            least_share: what the learning rate goes by at the start, where it would be 0.
+        """
+        settings = self._settings
+        for group in self._optimizer.param_groups:
+            group["lr"] = settings.learning_rate_at(max(share, least_share))
+        if self._drop_path is not None:
+            self._drop_path.progress = share
+        loss = functional.cross_entropy(
+            self.module.train()(images),
+            labels,
+            weight=self._weights,
+            label_smoothing=settings.label_smoothing,
+        )
+        value = loss.item()
+        if math.isfinite(value):
+            self._optimizer.zero_grad(set_to_none=True)
+            torch.autograd.backward([loss])
+            self._optimizer.step()
+        return value
 
 
 def classify_torch(module: GraphModule, images: Images, *, batch: int = 250) -> Logits:
@@ -209,16 +262,25 @@ def _batches(n: int, batch: int, rng: np.random.Generator) -> Iterator[torch.Ten
         yield from torch.split(order[: n // batch * batch], batch)
 
 
-def _check_fit(network: Network, data: Split) -> None:
-    shape = network.input
+def _check_fit(network: ImageNetwork, data: Split, settings: TrainingSettings) -> None:
+    shape, classes = network.input, network.output.channels
     expected = (shape.channels, shape.height, shape.width)
     if data.images.shape[1:] != expected:
         raise TrainingError(
             f"the network reads images {expected}, found {data.images.shape[1:]};"
             " load the data set at the network's resolution and channels"
         )
-    if len(data) < 2 or int(data.labels.max()) >= network.output.channels:
+    if len(data) < 2 or int(data.labels.max()) >= classes:
         raise TrainingError(
-            f"the network tells {network.output.channels} classes apart,"
+            f"the network tells {classes} classes apart,"
             f" found {len(data)} images with labels up to {data.labels.max(initial=0)}"
+        )
+    if settings.class_weights is not None and len(settings.class_weights) != classes:
+        raise TrainingError(
+            f"expected {classes} class weights, found {len(settings.class_weights)}"
+        )
+    if settings.drop_path_keep < 1 and not isinstance(network, CellNetwork):
+        raise TrainingError(
+            f"only networks of cells drop paths, found a {type(network).__name__}; leave"
+            " drop_path_keep at 1"
         )

@@ -6,8 +6,9 @@
       FinishedTraining or FailedTraining <-
       job ------------------------------->     ...
 
-A worker that dies takes one job with it, which fails with the way it died, and is replaced. When
-the iteration ends, is closed or is interrupted, every worker is ended.
+A job is taken when a worker is free for it. A worker that dies takes one job with it, which fails
+with the way it died, and is replaced. When the iteration ends, is closed or is interrupted, every
+worker that trains is ended.
 """
 
 from __future__ import annotations
@@ -27,9 +28,11 @@ import numpy as np
 import torch
 
 from networks.errors import NetworkError
-from networks.network import Network
+from networks.network import ImageNetwork
+from networks.torch_module import GraphModule
 from search.datasets import Split
-from search.errors import SearchError, TrainingError
+from search.errors import SearchError, TrainingDiverged, TrainingError
+from search.stopping import Watch
 from search.training import Logits, TrainedNetwork, TrainingSettings, classify_torch, train
 
 PROGRESS_INTERVAL_S = 0.2
@@ -37,19 +40,26 @@ PROGRESS_INTERVAL_S = 0.2
 
 @dataclass(frozen=True, slots=True)
 class TrainingJob:
-    """One network to train from one seed."""
+    """One network to train from one seed; ``watch`` may end it early, on evaluation images."""
 
-    network: Network
+    network: ImageNetwork
     seed: int
     settings: TrainingSettings
+    watch: Watch | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class FinishedTraining:
-    """What a worker sends back: the weights, and the logits of the evaluation images."""
+    """What a worker sends back: the weights, and the logits of the evaluation images.
+
+    ``curve`` is the watched quality after each epoch but the last, ``stopped`` whether it ended
+    the training.
+    """
 
     trained: TrainedNetwork
     logits: Logits
+    curve: tuple[float, ...] = ()
+    stopped: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,9 +121,26 @@ class TrainingPool:
         Args:
             progress: called with a job's index and the share of it that is done.
         """
-        waiting = list(enumerate(jobs))[::-1]
+        return self.stream(iter(enumerate(jobs)), progress=progress)
+
+    def stream(
+        self,
+        jobs: Iterator[tuple[int, TrainingJob] | None],
+        *,
+        progress: Callable[[int, float], None] | None = None,
+    ) -> Iterator[tuple[int, FinishedTraining | FailedTraining]]:
+        """Train jobs as they come; yield the number of each with its result, in any order.
+
+        Args:
+            jobs: numbered; taken one by one, when a worker is free. None in the place of a job
+                says that the next one needs a result that is under way.
+            progress: called with a job's number and the share of it that is done.
+
+        Raises:
+            TrainingError: a job needs a result, and nothing is under way.
+        """
         try:
-            while busy := self._assign(waiting):
+            while busy := self._assign(jobs):
                 ready = wait([worker.connection for worker in busy], timeout=1.0)
                 for worker in busy:
                     index, message = worker.index, worker.take(worker.connection in ready)
@@ -126,16 +153,27 @@ class TrainingPool:
                 if worker.busy:
                     worker.end()
 
-    def _assign(self, waiting: list[tuple[int, TrainingJob]]) -> list[_Worker]:
-        """Give waiting jobs to idle workers, old or new; return the workers that are busy."""
+    def _assign(self, jobs: Iterator[tuple[int, TrainingJob] | None]) -> list[_Worker]:
+        """Give jobs to idle workers, old or new; return the workers that are busy."""
         self._workers = [w for w in self._workers if w.busy or w.process.is_alive()]
-        idle = [worker for worker in self._workers if not worker.busy]
-        while waiting and (idle or len(self._workers) < self._limit):
-            if not idle:
-                self._workers.append(_Worker(self._folder, self._timeout_s))
-                idle.append(self._workers[-1])
-            idle.pop().give(*waiting.pop())
-        return [worker for worker in self._workers if worker.busy]
+        while len(busy := [w for w in self._workers if w.busy]) < self._limit:
+            try:
+                job = next(jobs)
+            except StopIteration:
+                break
+            if job is None and not busy:
+                raise TrainingError("the next job needs a result, and no job is under way")
+            if job is None:
+                break
+            self._idle().give(*job)
+        return busy
+
+    def _idle(self) -> _Worker:
+        for worker in self._workers:
+            if not worker.busy:
+                return worker
+        self._workers.append(_Worker(self._folder, self._timeout_s))
+        return self._workers[-1]
 
 
 def train_many(
@@ -226,12 +264,28 @@ def _work(connection: Connection, folder: Path) -> None:
 def _run(
     job: TrainingJob, data: Split, evaluation: Split, progress: Callable[[float], None]
 ) -> FinishedTraining | FailedTraining:
+    curve: list[float] = []
+    watch = job.watch
+
+    def look(module: GraphModule) -> bool:
+        assert watch is not None
+        seen = evaluation.first(watch.images)
+        curve.append(watch.metric(classify_torch(module, seen.images), seen.labels))
+        return not watch.is_hopeless(curve)
+
     try:
-        trained = train(job.network, data, job.settings, seed=job.seed, progress=progress)
-        return FinishedTraining(trained, classify_torch(trained.module(), evaluation.images))
+        trained = train(
+            job.network, data, job.settings, seed=job.seed, progress=progress,
+            after_epoch=None if watch is None else look,
+        )  # fmt: skip
+        logits = classify_torch(trained.module(), evaluation.images)
+        if not np.isfinite(logits).all():
+            raise TrainingDiverged("the trained network gives NaN; lower the learning rate")
     except (SearchError, NetworkError, RuntimeError, MemoryError) as error:
         text = str(error).strip() or "out of memory"
         return FailedTraining(f"{type(error).__name__}: {text.splitlines()[0]}")
+    stopped = watch is not None and bool(curve) and watch.is_hopeless(curve)
+    return FinishedTraining(trained, logits, tuple(curve), stopped)
 
 
 def _save(folder: Path, name: str, split: Split) -> None:

@@ -16,6 +16,9 @@ from pathlib import Path
 import numpy as np
 
 from networks.block_strings import format_network
+from networks.cell_strings import format_cell_network
+from networks.cells import CellNetwork
+from networks.network import ImageNetwork, Network
 from search.errors import StoreError
 from search.training import TrainedNetwork
 from search.training_pool import FinishedTraining, TrainingJob
@@ -70,5 +73,12 @@ class TrainingStore:
             raise StoreError(f"cannot write {file}: {error.strerror}; make room") from error
 
     def _file(self, job: TrainingJob) -> Path:
-        decides = [self._images, format_network(job.network), asdict(job.settings), job.seed]
+        decides = [self._images, _text(job.network), asdict(job.settings), job.seed]
         return self._folder / f"{sha256(json.dumps(decides).encode()).hexdigest()[:20]}.npz"
+
+
+def _text(network: ImageNetwork) -> str:
+    if isinstance(network, Network):
+        return format_network(network)
+    assert isinstance(network, CellNetwork)
+    return format_cell_network(network)

@@ -6,8 +6,9 @@ An evaluation that fails is a value of its own with its reason, never a quality 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Protocol, runtime_checkable
 
 import numpy as np
@@ -18,10 +19,14 @@ from networks.spaces.space import Genotypes
 
 @dataclass(frozen=True, slots=True)
 class Evaluation:
-    """The quality of one network, such as accuracy in [0, 1], and the seconds it took."""
+    """The quality of one network, such as accuracy in [0, 1], and the seconds it took.
+
+    ``metrics`` are other figures of it, by name.
+    """
 
     quality: float
     seconds: float
+    metrics: Mapping[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if not math.isfinite(self.quality):
@@ -80,5 +85,18 @@ class StreamingEvaluator(Protocol):
 
         A job is taken when a worker is free for it. None in its place says that the next job needs
         results that are under way: yield one before asking again.
+        """
+        ...
+
+
+@runtime_checkable
+class KeepsFiles(Protocol):
+    """An evaluator that keeps files of its own in the directory of a run."""
+
+    def attach(self, run: Path) -> None:
+        """Take in what the directory holds of it; a run does this before its first evaluation.
+
+        Raises:
+            SearchError: the run began with other images, or cannot be read or written.
         """
         ...
