@@ -42,13 +42,17 @@ def slope(reward: Reward, quality: float, latency_ms: float, std_ms: float) -> f
     seed=st.integers(0, 2**32),
     kind=st.sampled_from(["absolute", "hard", "soft"]),
     is_covariance=st.booleans(),
+    quality_std=st.sampled_from([0.0, 0.01]),
 )
 @settings(deadline=None, max_examples=40)
-def test_it_is_the_loop_over_pairs(n: int, seed: int, kind: str, is_covariance: bool) -> None:
+def test_it_is_the_loop_over_pairs(
+    n: int, seed: int, kind: str, is_covariance: bool, quality_std: float
+) -> None:
     reward = make_reward(kind, target_ms=10.0)
     quality, latency_ms, covariance = draw(n, seed)
     errors_ms = covariance if is_covariance else np.sqrt(np.diag(covariance))
-    found = ranking_noise(reward, quality, latency_ms, errors_ms)
+    stds: Floats = np.linspace(0.0, quality_std, n)
+    found = ranking_noise(reward, quality, latency_ms, errors_ms, quality_std=stds)
     values = [reward(float(q), float(t)) for q, t in zip(quality, latency_ms, strict=True)]
     slopes = [
         slope(reward, float(q), float(t), math.sqrt(covariance[i, i]))
@@ -58,6 +62,9 @@ def test_it_is_the_loop_over_pairs(n: int, seed: int, kind: str, is_covariance: 
     def noise(i: int, j: int) -> float:
         own = slopes[i] ** 2 * covariance[i, i] + slopes[j] ** 2 * covariance[j, j]
         shared = slopes[i] * slopes[j] * covariance[i, j] if is_covariance else 0.0
+        for k in (i, j):
+            gain = reward(float(quality[k]) + 0.5, float(latency_ms[k])) - values[k]
+            own += (2 * gain * stds[k]) ** 2
         return Z90 * math.sqrt(max(own - 2 * shared, 0.0))
 
     pairs = [(i, j) for i in range(n) for j in range(i)]
