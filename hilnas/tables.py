@@ -70,14 +70,27 @@ def table_predict(
         list[str],
         typer.Argument(help="Published names, block or cell strings, RUN (its best) or RUN:TRIAL."),
     ],
+    missing: Annotated[
+        str, typer.Option(help="Layers that the table lacks: raise, or interpolate them.")
+    ] = "raise",
     as_json: Json = False,
 ) -> None:
     """Predict the latency of networks, and where another session would measure it, 90 %."""
+    from latency_tables.granularity import layers_of
+    from latency_tables.missing import complete, parse_policy
     from latency_tables.operator_pricing import predict_any
     from latency_tables.table import LEVEL
 
-    found = table_store().load(table)
-    predicted = [(name, predict_any(found, named_network(name)[0])) for name in networks]
+    found, policy = table_store().load(table), parse_policy(missing)
+    named = [(name, named_network(name)[0]) for name in networks]
+    share = 0.0
+    if policy != "raise":
+        layers = [layer for _, network in named for layer in layers_of(network)]
+        completion = complete(found, layers, policy=policy)
+        found, share = completion.table, completion.share
+        if share:
+            say(f"note: {completion}")
+    predicted = [(name, predict_any(found, network)) for name, network in named]
     if any(p.std_ms is None for _, p in predicted):
         say("note: one calibration network cannot tell how far predictions are off")
     elif unknown := found.rows["low_ms"].null_count:
@@ -96,7 +109,8 @@ def table_predict(
         [name, f"{p.latency_ms:.3f}", *_spread(p.std_ms, p.interval())] for name, p in predicted
     ]
     header = ["network", "ms", "std", f"{100 * LEVEL:.0f} % low", "high"]
-    emit({"predictions": values, "level": LEVEL}, columns(header, rows), as_json=as_json)
+    told = {"predictions": values, "level": LEVEL, "predicted_share": share}
+    emit(told, columns(header, rows), as_json=as_json)
 
 
 def _spread(std_ms: float | None, interval: tuple[float, float] | None) -> list[str]:
