@@ -10,10 +10,11 @@ from dataclasses import dataclass
 from hashlib import sha256
 
 import numpy as np
+import numpy.typing as npt
 
 from networks.spaces.space import Genotypes, Space
 from search.config import RunConfig
-from search.errors import TooManyFailures
+from search.errors import NotARun, TooManyFailures
 from search.trials import Failed, Proposal, Recorder, Scored, Trial, TrialStore
 
 LEAST_JUDGED = 20
@@ -50,6 +51,32 @@ class Book:
         for number, result in store.results().items():
             self._add(number, result)
         self._first = {_key(p.canonical): p.first for p in self._recorded}
+
+    def require_same_rewards(self) -> None:
+        """Check that what was stored is judged as it was then.
+
+        Raises:
+            NotARun: the run's reward or limits were changed since.
+        """
+        scored = {n: r for n, r in self.results.items() if isinstance(r, Scored)}
+        if not scored:
+            return
+        quality = np.array([result.quality for result in scored.values()])
+        costs = [{"latency_ms": r.latency_ms, **r.costs} for r in scored.values()]
+        needed = self._objective.costs
+        if all(name in cost for cost in costs for name in needed):
+            known: dict[str, npt.NDArray[np.float64]] = {
+                name: np.array([cost[name] for cost in costs]) for name in needed
+            }
+            found = self._objective(quality, known).rewards
+            stored = np.array([result.reward for result in scored.values()])
+            if np.allclose(found, stored, rtol=1e-9, atol=1e-12):
+                return
+        raise NotARun(
+            f"{self._store.path.parent}: expected the reward and limits that its {len(scored)}"
+            " networks were judged by, found others in run.toml; undo that change, or start a new"
+            " run with --config"
+        )
 
     def told(self) -> list[tuple[Proposal, Scored | Failed]]:
         """Return what a run that goes on had told before, with results."""

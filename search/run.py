@@ -34,6 +34,7 @@ from search.monitor import Monitor, Scalars
 from search.pareto import pareto_front
 from search.run_directory import RunDirectory
 from search.searcher import Searcher
+from search.space_record import describe_change, identify_space
 from search.trials import Failed, FailedTrial, Proposal, Scored, Trial, TrialStore
 
 __all__ = [
@@ -82,11 +83,10 @@ def run_search(
         RunExists: there is already something at ``out``.
         RunInUse, StoreError, TooManyFailures, OrderError, EvaluatorError: see `search.errors`.
     """
-    parts = _parts(space, evaluator, searcher)
-    with RunDirectory.create(out, config, parts) as directory:
-        return _Run(config, space, as_source(latency), evaluator, searcher, costs).go(
-            directory, progress
-        )
+    source = as_source(latency)
+    parts = _parts(space, source, evaluator, searcher)
+    with RunDirectory.create(out, config, parts, space) as directory:
+        return _Run(config, space, source, evaluator, searcher, costs).go(directory, progress)
 
 
 def resume(
@@ -103,21 +103,24 @@ def resume(
     """Continue a run, with new parts built from its configuration, to its (or another) budget.
 
     Raises:
-        NotARun: there is no run, or its parts have other names than these.
+        NotARun: there is no run, or its parts have other names than these, or its space or its
+            settings were changed so that what is recorded means something else.
         ReplayError: the searcher does not ask what the run recorded.
         RunInUse, StoreError, TooManyFailures, OrderError, EvaluatorError: see `search.errors`.
     """
     with RunDirectory.open(run) as directory:
         config, recorded = directory.config()
-        for part, name in _parts(space, evaluator, searcher).items():
-            if recorded.get(part) != name:
-                raise NotARun(f"{run}: its {part} is {recorded.get(part)!r}, found {name!r}")
+        source = as_source(latency)
+        for part, name in _parts(space, source, evaluator, searcher).items():
+            if recorded.get(part, name if part in _RECORDED_LATER else None) == name:
+                continue
+            if part == "space_sha256":
+                raise NotARun(f"{run}: {describe_change(run, space)}; undo it, or start a new run")
+            raise NotARun(f"{run}: its {part} is {recorded.get(part)!r}, found {name!r}")
         if budget is not None and budget != config.budget:
             config = replace(config, budget=budget)
             directory.write(config, recorded)
-        return _Run(config, space, as_source(latency), evaluator, searcher, costs).go(
-            directory, progress
-        )
+        return _Run(config, space, source, evaluator, searcher, costs).go(directory, progress)
 
 
 def load(run: Path) -> SearchResult:
@@ -155,8 +158,20 @@ def summarize(run: Path, config: RunConfig, trials: list[Trial | FailedTrial]) -
     )
 
 
-def _parts(space: Space, evaluator: Evaluator, searcher: Searcher) -> dict[str, str]:
-    return {"space": space.name, "evaluator": evaluator.name, "searcher": searcher.name}
+_RECORDED_LATER = ("space_sha256", "latency")
+"""What runs of earlier versions do not have among their parts."""
+
+
+def _parts(
+    space: Space, latency: LatencySource, evaluator: Evaluator, searcher: Searcher
+) -> dict[str, str]:
+    return {
+        "space": space.name,
+        "space_sha256": identify_space(space),
+        "latency": latency.name,
+        "evaluator": evaluator.name,
+        "searcher": searcher.name,
+    }
 
 
 class _Run:
@@ -186,6 +201,7 @@ class _Run:
         scalars = Scalars(directory.path / "tensorboard")
         with closing(directory.trials()) as store, closing(scalars), store.recording() as record:
             book = Book(self._config, self._space, self._searcher.name, store, record)
+            book.require_same_rewards()
             self._measured = store.measured()
             monitor = Monitor(self._config, store, book.told())
 

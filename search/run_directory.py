@@ -8,11 +8,16 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import IO, Self
 
+from networks.spaces.space import Space
+from search import space_record
 from search.config import RunConfig, format_config, parse_config
 from search.errors import NotARun, RunError, RunExists, RunInUse, StoreError
 from search.trials import TrialStore
 
-_UNFINISHED = {"lock", "run.toml.tmp", *(f"trials.sqlite{end}" for end in ("", "-wal", "-shm"))}
+_UNFINISHED = {
+    *("lock", "space.toml", "space.toml.tmp", "run.toml.tmp"),
+    *(f"trials.sqlite{end}" for end in ("", "-wal", "-shm")),
+}
 """What a process that was killed while it made a run may leave: no run yet, nothing lost."""
 
 
@@ -24,7 +29,7 @@ class RunDirectory:
         self._lock: IO[str] | None = None
 
     @classmethod
-    def create(cls, path: Path, config: RunConfig, parts: Mapping[str, str]) -> Self:
+    def create(cls, path: Path, config: RunConfig, parts: Mapping[str, str], space: Space) -> Self:
         """Return a new run's directory, locked.
 
         Raises:
@@ -45,6 +50,7 @@ class RunDirectory:
         directory._acquire()
         try:
             TrialStore(path / "trials.sqlite", create=True).close()
+            directory._write(space_record.FILE, space_record.format_space(space))
             directory.write(config, parts)  # last: from here on it is a run
         except BaseException:
             directory.close()
@@ -72,10 +78,13 @@ class RunDirectory:
 
     def write(self, config: RunConfig, parts: Mapping[str, str]) -> None:
         """Write run.toml: the old one or the new one is there, whatever happens."""
-        file, draft = self.path / "run.toml", self.path / "run.toml.tmp"
+        self._write("run.toml", format_config(config, parts))
+
+    def _write(self, name: str, text: str) -> None:
+        file, draft = self.path / name, self.path / f"{name}.tmp"
         try:
             with draft.open("w", encoding="utf-8") as stream:
-                stream.write(format_config(config, parts))
+                stream.write(text)
                 stream.flush()
                 os.fsync(stream.fileno())
             draft.replace(file)
