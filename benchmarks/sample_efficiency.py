@@ -46,7 +46,7 @@ SEARCHERS = (
     ("reinforce", "paper"), ("nsga2", "small-budget"), ("tpe", None), ("guided", None),
 )  # fmt: skip
 BATCH = 10
-MOST_PROPOSALS = 2500
+MOST_PROPOSALS = 1500
 """A searcher that only repeats has what it has found then."""
 CLAIM = (
     "small-budget PPO and REINFORCE beat random by two standard errors at 200 networks, and guided"
@@ -101,7 +101,8 @@ def best_reward(task: Task, *, evaluations: int = 1_000_000, seed: int = 0) -> f
     sizes = np.array([len(decision.options) for decision in found.space.decisions])
 
     def rewards(genotypes: Genotypes) -> Floats:
-        return task.reward(found.scored(genotypes), found.latency_ms(genotypes))
+        rewards = task.reward(found.scored(genotypes), found.latency_ms(genotypes))
+        return np.asarray(rewards, np.float64)
 
     chunk = 20_000
     rounds = evaluations // chunk
@@ -127,10 +128,12 @@ def climb(name: str, preset: str | None, task: Task, seed: int, best: float) -> 
     """Search once."""
     found = surrogates()
     rng = np.random.default_rng([seed, 1])
-    aim = Aim(
-        _within(task.reward.target_ms),
-        lambda quality, genotypes: task.reward(quality, found.latency_ms(genotypes)),
-    )
+
+    def known_costs(genotypes: Genotypes) -> Callable[[Floats], Floats]:
+        latency_ms = found.latency_ms(genotypes)
+        return lambda quality: np.asarray(task.reward(quality, latency_ms), np.float64)
+
+    aim = Aim(_within(task.reward.target_ms), known_costs)
     searcher = make_searcher(name, found.space, preset=preset, seed=seed, aim=aim)
     known: dict[bytes, tuple[float, float, float]] = {}
     incumbents: list[tuple[float, Genotypes, float]] = []

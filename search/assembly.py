@@ -239,10 +239,10 @@ def _aim(config: RunConfig, source: Source, costs: CountCosts | None) -> Aim:
         return Aim(candidates)
     objective: Objective = config.objective
 
-    def reward(quality: Floats, genotypes: Genotypes) -> Floats:
+    def reward(genotypes: Genotypes) -> Callable[[Floats], Floats]:
         known = {} if costs is None else costs(genotypes)
-        latency_ms = np.asarray(function(genotypes), np.float64)
-        return objective(quality, {"latency_ms": latency_ms, **known}).rewards
+        known = {"latency_ms": np.asarray(function(genotypes), np.float64), **known}
+        return lambda quality: objective(quality, known).rewards
 
     return Aim(candidates, reward)
 

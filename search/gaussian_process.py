@@ -10,7 +10,7 @@ algorithm 2.1 and equation 5.8), so that equal data give equal models, in one pa
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import product
 
@@ -25,11 +25,12 @@ Floats = npt.NDArray[np.float64]
 _MIXES = (0.1, 0.5)
 _LENGTHS = (0.1, 0.3)
 _NOISES = (0.003, 0.03, 0.3)
-"""Share of the second part; its length; variance of the noise, of values of variance 1."""
 
 
 @dataclass(frozen=True, slots=True)
-class _Kernel:
+class Kernel:
+    """See the module: m, l, and the variance of the noise, of values of variance 1."""
+
     mix: float
     length: float
     noise: float
@@ -44,7 +45,7 @@ class _Kernel:
 class GaussianProcess:
     """A fitted model; made by `fit`."""
 
-    kernel: _Kernel
+    kernel: Kernel
     variance: float
     mean: float
     scale: float
@@ -53,19 +54,28 @@ class GaussianProcess:
     weights: Floats
 
     @classmethod
-    def fit(cls, options: OneHot, genotypes: Genotypes, values: Floats) -> GaussianProcess:
+    def fit(
+        cls,
+        options: OneHot,
+        genotypes: Genotypes,
+        values: Floats,
+        *,
+        kernel: Kernel | None = None,
+    ) -> GaussianProcess:
         """Return the model of these values.
 
         Args:
             options: of the space.
             genotypes: at least 1, shape ``(n, n_decisions)``.
             values: finite, shape ``(n,)``.
+            kernel: of an earlier model of fewer of them, which spares the search of the grid.
         """
         known = options(genotypes)
         mean, scale = float(values.mean()), float(values.std()) or 1.0
         standard = (values - mean) / scale
         alike = known @ known.T / options.n_decisions
-        best = max(_models(alike, standard), key=lambda model: model[0])
+        kernels = _GRID if kernel is None else (kernel,)
+        best = max(_models(alike, standard, kernels), key=lambda model: model[0])
         _, kernel, variance, factor, weights = best
         return cls(kernel, variance, mean, scale, known / options.n_decisions, factor, weights)
 
@@ -127,17 +137,21 @@ class OneHot:
         return rows
 
 
-def _models(
-    alike: Floats, values: Floats
-) -> Iterator[tuple[float, _Kernel, float, Floats, Floats]]:
-    """Yield log marginal likelihood, kernel, v, Cholesky factor and weights of each of the grid.
+_GRID = tuple(Kernel(*numbers) for numbers in product(_MIXES, _LENGTHS, _NOISES))
 
-    For each kernel, v is the one of largest likelihood: values' K^-1 values / n.
+
+def _models(
+    alike: Floats, values: Floats, kernels: Sequence[Kernel]
+) -> Iterator[tuple[float, Kernel, float, Floats, Floats]]:
+    """Yield log marginal likelihood, kernel, v, Cholesky factor and weights of each kernel.
+
+    For each, v is the one of largest likelihood: values' K^-1 values / n.
     """
     n = len(values)
-    for mix, length, noise in product(_MIXES, _LENGTHS, _NOISES):
-        kernel = _Kernel(mix, length, noise)
-        factor, _ = cho_factor(kernel(alike) + noise * np.eye(n), lower=True, check_finite=False)
+    for kernel in kernels:
+        covariance = kernel(alike)
+        covariance[np.diag_indices(n)] += kernel.noise
+        factor, _ = cho_factor(covariance, lower=True, check_finite=False)
         weights = cho_solve((factor, True), values, check_finite=False)
         variance = max(float(values @ weights) / n, 1e-12)
         likelihood = -0.5 * n * np.log(variance) - float(np.log(np.diag(factor)).sum())

@@ -18,7 +18,7 @@ import numpy as np
 
 from networks.spaces.space import Genotypes, Space
 from search.errors import OrderError
-from search.gaussian_process import Floats, GaussianProcess, OneHot
+from search.gaussian_process import Floats, GaussianProcess, Kernel, OneHot
 from search.searcher import ReplayingSearcher, Rewards, Values
 
 Candidates = Callable[[int, np.random.Generator], Genotypes]
@@ -32,6 +32,7 @@ CONFIDENCE = 1.0
 too; standard deviations that count as reward. Chosen on synthetic additive objectives."""
 MOST_KNOWN = 600
 """Evaluations that the model is fitted to: the best half of them, and the latest."""
+NEW_KERNEL = 1.2
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,11 +40,11 @@ class Aim:
     """What is known before anything is evaluated.
 
     candidates  draws networks worth an evaluation; by default any network of the space
-    reward      from qualities and genotypes to rewards, shape ``(n,)``, if costs are known
+    reward      of genotypes, what makes rewards of qualities, shape ``(n,)``, if costs are known
     """
 
     candidates: Candidates | None = None
-    reward: Callable[[Floats, Genotypes], Floats] | None = None
+    reward: Callable[[Genotypes], Callable[[Floats], Floats]] | None = None
 
 
 class GuidedSearch(ReplayingSearcher):
@@ -60,6 +61,8 @@ class GuidedSearch(ReplayingSearcher):
         self._known: list[Genotypes] = []
         self._rewards: list[float] = []
         self._targets: list[float] = []
+        self._kernel: Kernel | None = None
+        self._kernel_from = 0
 
     def propose(self, n: int) -> Genotypes:
         """Return candidates at first, then those of highest promise among many."""
@@ -96,18 +99,27 @@ class GuidedSearch(ReplayingSearcher):
             self._targets.append(reward if value is None else value[0])
 
     def _choose(self, pool: Genotypes, n: int) -> list[int]:
-        rows = self._fitted()
-        known, targets = np.stack(self._known)[rows], np.array(self._targets)[rows]
-        posterior = GaussianProcess.fit(self._options, known, targets).posterior(
-            self._options(pool)
-        )
+        posterior = self._model().posterior(self._options(pool))
+        judge = self._aim.reward(pool) if self._aim.reward else np.copy
         chosen: list[int] = []
         for _ in range(n):
-            promise = self._reward(posterior.mean + CONFIDENCE * posterior.std, pool)
+            promise = judge(posterior.mean + CONFIDENCE * posterior.std)
             promise[chosen] = -np.inf
             chosen.append(int(promise.argmax()))
             posterior.believe(chosen[-1])
         return chosen
+
+    def _model(self) -> GaussianProcess:
+        """Return the model of what is known; its kernel is chosen anew as that grows by a fifth."""
+        rows = self._fitted()
+        known, targets = np.stack(self._known)[rows], np.array(self._targets)[rows]
+        fresh = len(self._known) >= NEW_KERNEL * self._kernel_from
+        model = GaussianProcess.fit(
+            self._options, known, targets, kernel=None if fresh else self._kernel
+        )
+        if fresh:
+            self._kernel, self._kernel_from = model.kernel, len(self._known)
+        return model
 
     def _fitted(self) -> list[int]:
         """Return which evaluations the model is fitted to."""
@@ -117,10 +129,6 @@ class GuidedSearch(ReplayingSearcher):
         half = MOST_KNOWN // 2
         best = np.argsort(self._rewards)[::-1][:half].tolist()
         return sorted({*best, *range(n - half, n)})
-
-    def _reward(self, qualities: Floats, genotypes: Genotypes) -> Floats:
-        reward = self._aim.reward
-        return qualities.copy() if reward is None else reward(qualities, genotypes)
 
     def _draw(self, n: int) -> Genotypes:
         if self._aim.candidates is not None:
