@@ -139,34 +139,43 @@ class TrainingPool:
         Raises:
             TrainingError: a job needs a result, and nothing is under way.
         """
+        needs_result = False
         try:
-            while busy := self._assign(jobs):
+            while True:
+                needs_result = needs_result or self._assign(jobs)
+                busy = self._busy
+                if not busy and needs_result:
+                    raise TrainingError("the next job needs a result, and no job is under way")
+                if not busy:
+                    return
                 ready = wait([worker.connection for worker in busy], timeout=1.0)
                 for worker in busy:
                     index, message = worker.index, worker.take(worker.connection in ready)
                     if isinstance(message, float) and progress is not None:
                         progress(index, message)
                     if isinstance(message, FinishedTraining | FailedTraining):
+                        needs_result = False
                         yield index, message
         finally:  # a training that nobody waits for any more
-            for worker in self._workers:
-                if worker.busy:
-                    worker.end()
+            for worker in self._busy:
+                worker.end()
 
-    def _assign(self, jobs: Iterator[tuple[int, TrainingJob] | None]) -> list[_Worker]:
-        """Give jobs to idle workers, old or new; return the workers that are busy."""
+    @property
+    def _busy(self) -> list[_Worker]:
+        return [worker for worker in self._workers if worker.busy]
+
+    def _assign(self, jobs: Iterator[tuple[int, TrainingJob] | None]) -> bool:
+        """Give jobs to idle workers, old or new; return whether the next one needs a result."""
         self._workers = [w for w in self._workers if w.busy or w.process.is_alive()]
-        while len(busy := [w for w in self._workers if w.busy]) < self._limit:
+        while len(self._busy) < self._limit:
             try:
                 job = next(jobs)
             except StopIteration:
-                break
-            if job is None and not busy:
-                raise TrainingError("the next job needs a result, and no job is under way")
+                return False
             if job is None:
-                break
+                return True
             self._idle().give(*job)
-        return busy
+        return False
 
     def _idle(self) -> _Worker:
         for worker in self._workers:
