@@ -194,9 +194,12 @@ def measure(recorded: Recorded) -> dict[str, float]:
         "worst_anchor_std_pct": 100 * max(noise.anchors.values()),
     }  # fmt: skip
     kinds = dict.fromkeys(a.kind for a in recorded.anchors if a.kind != NETWORK)
-    slow = slower(recorded.anchors, SLOW_DOWNS[-1], None)
-    on_first = simulate(recorded, judged, learn_noise([]), slow, references=1)
-    figures["found_first_6pct_uniform"] = float(np.mean([r.is_drifted for r in on_first]))
+    for kind in (None, *kinds):
+        slow = slower(recorded.anchors, SLOW_DOWNS[-1], kind)
+        on_first = simulate(recorded, judged, learn_noise([]), slow, references=1)
+        found = [r.is_drifted for r in islice(on_first, EVERY * len(judged))]
+        name = "uniform" if kind is None else f"kind_{kind}"
+        figures[f"found_first_6pct_{name}"] = float(np.mean(found))
     for factor in SLOW_DOWNS:
         changes = {"uniform": slower(recorded.anchors, factor, None), "clock": slower_clock(factor)}
         changes |= {f"kind_{kind}": slower(recorded.anchors, factor, kind) for kind in kinds}

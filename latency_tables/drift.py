@@ -2,7 +2,7 @@
 
     d        ln(latency now / reference) of an anchor, now being the median of fresh processes
     uniform  median over kinds of their d       beyond its band: a factor of the whole device
-    kind     d of a kind - uniform, d being the mean of its anchors, weighted by 1 / var:
+    kind     d of a kind - uniform, d being the median of its anchors, weighted by 1 / var:
                                                 beyond its band: one kind of operators
     anchor   d - uniform                        beyond its band: that row, not the device
     pace     fastest pace of the core now / then, for the device's own clock, of which anchors,
@@ -47,12 +47,13 @@ Readings = Mapping[str, float]
 """What one fresh process made of the anchors: latency in milliseconds by label."""
 
 Z = 4.0
-ANCHOR_STD = 0.015  # above what was recorded of layers that repeat well, which is 0.3 to 0.7 %
+ANCHOR_STD = 0.01  # recorded: 0.6 to 0.9 % of most layers, 3 to 4 % of some beside other work
 UNIFORM_STD = 0.004  # recorded: 0.2 to 0.3 %
 PRIOR_SESSIONS = 8  # that the two count for
 APART = 3  # sessions of one look, which are alike
 PACE_BAND = 0.025  # half of what the core's two states differ by
 PATIENCE_S = 180.0  # the core's fast state comes for some 20 s about once a minute
+MEDIAN = math.pi / 2  # its variance, in variances of a mean of normal values
 MANY = 3  # kinds, of which one that moves is an outlier
 MOST_SESSIONS = 40
 
@@ -175,16 +176,16 @@ def judge(
         for kind in dict.fromkeys(anchor.kind for anchor in seen)
     }
     weights = {kind: 1 / std[members] ** 2 for kind, members in of_kind.items()}
-    mean = {k: float(np.average(d[of_kind[k]], weights=weights[k])) for k in of_kind}
-    mean_std = {kind: float(1 / np.sqrt(weights[kind].sum())) for kind in of_kind}
+    of = {kind: _weighted_median(d[of_kind[kind]], weights[kind]) for kind in of_kind}
+    kind_std = {
+        kind: math.sqrt((MEDIAN if len(w) > 2 else 1) / w.sum()) for kind, w in weights.items()
+    }
     # a network is made of layers of the other kinds, and has no vote of its own beside them
     votes = [kind for kind in of_kind if kind != NETWORK or len(of_kind) < MANY]
-    middle = float(np.median([mean[kind] for kind in votes]))
-    uniform_std = _uniform_std(np.array([mean_std[kind] for kind in votes]), noise.uniform)
+    middle = float(np.median([of[kind] for kind in votes]))
+    uniform_std = _uniform_std(np.array([kind_std[kind] for kind in votes]), noise.uniform)
     uniform = Difference(_relative(middle), Z * uniform_std)
-    kinds = {
-        kind: Difference(_relative(mean[kind] - middle), Z * mean_std[kind]) for kind in of_kind
-    }
+    kinds = {kind: Difference(_relative(of[kind] - middle), Z * kind_std[kind]) for kind in of_kind}
     readings = tuple(
         AnchorReading(anchor, float(ms), _relative(float(x)), _relative(float(x) - middle))
         for anchor, ms, x in zip(seen, now_ms, d, strict=True)
@@ -203,12 +204,20 @@ def _uniform_std(std: Floats, common: float) -> float:
 
 def _median_variance(std: Floats) -> float:
     """Return that of the median of normal values with these standard deviations, about."""
-    return float(np.pi / 2 * (std**2).mean() / len(std))
+    return float(MEDIAN * (std**2).mean() / len(std))
+
+
+def _weighted_median(values: Floats, weights: Floats) -> float:
+    """Return where half of the weight is on either side, the mean of two where it is at both."""
+    order = np.argsort(values)
+    shares = np.cumsum(weights[order]) / weights.sum()
+    low, high = np.searchsorted(shares, [0.5 - 1e-9, 0.5 + 1e-9])
+    return float(values[order[[low, high]]].mean())
 
 
 def _median_error(sessions: int) -> float:
     """Return the variance of the median of so many sessions, in variances of one, about."""
-    return np.pi / 2 / sessions if sessions > 2 else 1 / sessions
+    return (MEDIAN if sessions > 2 else 1) / sessions
 
 
 def _shrunk(values: Floats, prior: float, own: float = 0.0) -> float:
