@@ -207,9 +207,9 @@ def assemble(
                 f"the target of {target_ms:g} ms is below the fastest network of"
                 f" {config.space}, predicted at {fastest_ms:.3f} ms; choose a larger target"
             )
-        costs = _costs(config, space)
+        costs = costs_needed(config, space)
         seen = _feasible(config, space, source) if config.settings.get("feasible") else space
-        searcher = _searcher(config, seen, space, _aim(config, source, costs))
+        searcher = _searcher(config, seen, space, aim_of(config, source, costs))
         notes = [
             getattr(config.reward, "note", None), source.note, getattr(evaluator, "note", None)
         ]  # fmt: skip
@@ -217,7 +217,7 @@ def assemble(
         yield Parts(space, source, evaluator, searcher, costs, told)
 
 
-def _costs(config: RunConfig, space: AnySpace) -> CountCosts | None:
+def costs_needed(config: RunConfig, space: Space) -> CountCosts | None:
     """Return what counts the costs that the objective needs beside latency."""
     names = [name for name in config.objective.costs if name != "latency_ms"]
     if not names:
@@ -227,7 +227,7 @@ def _costs(config: RunConfig, space: AnySpace) -> CountCosts | None:
     return costs_of(space, names)
 
 
-def _aim(config: RunConfig, source: Source, costs: CountCosts | None) -> Aim:
+def aim_of(config: RunConfig, source: Source, costs: CountCosts | None) -> Aim:
     """Return what guided search knows beforehand: costs of any network, and which meet the target.
 
     Networks are drawn within the target where all other costs are free; else from the space.

@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ from device_agents.measurement import Agent
 from latency_tables.errors import NotAdditive
 from latency_tables.exact import price_space
 from latency_tables.granularity import granularity_of
-from latency_tables.missing import Completion, complete, parse_policy
+from latency_tables.missing import MissPolicy, complete, parse_policy
 from latency_tables.on_demand import OnDemand, measure_with
 from latency_tables.operator_pricing import predict_any
 from latency_tables.predictor import compile_predictor
@@ -31,7 +32,7 @@ from latency_tables.table import LatencyTable
 from networks.spaces import AnySpace, DecodingSpace
 from networks.spaces.chain import ChainSpace
 from networks.spaces.nasnet import NasNetSpace
-from networks.spaces.space import Genotypes
+from networks.spaces.space import Genotypes, Space
 from search.config import RunConfig, Scalar
 from search.costs import costs_of
 from search.errors import RunError
@@ -111,9 +112,7 @@ def _table(
 ) -> Iterator[Source]:
     table, quantile = LatencyTable.load(file), _quantile(config.settings)
     policy = parse_policy(str(config.settings.get("missing", "raise")))
-    if not isinstance(space, ChainSpace):
-        yield _operator_table(table, space)
-    elif policy == "measure":
+    if isinstance(space, ChainSpace) and policy == "measure":
         directory = TableDirectory(file.parent.parent)
         if not directory.journal.is_file():
             raise RunError(
@@ -125,16 +124,34 @@ def _table(
                 table, space, measure_with(agent, table, directory),
                 latency_of=None if quantile is None else lambda known: known.at_quantile(quantile),
             )  # fmt: skip
-            yield Source(FunctionLatency(asking.predict, f"table:{table.name},measured"))
+            yield Source(FunctionLatency(asking.predict, f"{_name_of(table, quantile)},measured"))
     else:
-        completed = complete(table, space.layers, policy=policy)
-        yield _predicted(completed, space, quantile)
+        yield price_with(table, space, quantile=quantile, policy=policy)
 
 
-def _predicted(completed: Completion, space: ChainSpace, quantile: float | None) -> Source:
-    """Return predictions of a table that prices every layer."""
+def price_with(
+    table: LatencyTable,
+    space: Space,
+    *,
+    quantile: float | None = None,
+    policy: MissPolicy = "raise",
+) -> Source:
+    """Return the predictions of a table, by layers or by operators as the space has them.
+
+    Args:
+        quantile: see `search.latency.TableLatency`.
+        policy: for layers that the table lacks, see `latency_tables.missing.complete`.
+
+    Raises:
+        RunError: the table does not fit the space.
+        TableError: it lacks a layer.
+    """
+    if not isinstance(space, ChainSpace):
+        return _operator_table(table, space)
+    completed = complete(table, space.layers, policy=policy)
     predictor = compile_predictor(completed.table, space)
-    latency = TableLatency(predictor, f"table:{completed.table.name}", quantile=quantile)
+    guessed = f",{policy}" if completed.share else ""
+    latency = TableLatency(predictor, _name_of(table, quantile) + guessed, quantile=quantile)
     within = None
     if quantile is None:
         with suppress(NotAdditive):
@@ -147,7 +164,17 @@ def _predicted(completed: Completion, space: ChainSpace, quantile: float | None)
     return Source(latency, latency.function, predictor.fastest_ms, within, note)
 
 
-def _operator_table(table: LatencyTable, space: AnySpace) -> Source:
+def _name_of(table: LatencyTable, quantile: float | None = None) -> str:
+    """Return how a run records a table: no other prices have this name."""
+    digest = sha256(str(table.calibration).encode())
+    digest.update("\n".join(table.rows["layer"].to_pylist()).encode())
+    for column in ("hot_ms", "low_ms", "high_ms"):
+        digest.update(table.rows[column].to_numpy().tobytes())
+    at = "" if quantile is None else f",quantile={quantile:g}"
+    return f"table:{table.name}{at}:{digest.hexdigest()[:12]}"
+
+
+def _operator_table(table: LatencyTable, space: Space) -> Source:
     if not isinstance(space, NasNetSpace):
         raise RunError(f"{space.name} has decisions and no networks: no table prices it; use csv")
     if granularity_of(table) != "operator":
@@ -162,7 +189,7 @@ class _OperatorLatency:
     is_measured = False
 
     def __init__(self, table: LatencyTable, space: NasNetSpace) -> None:
-        self.name, self._table, self._space = f"table:{table.name}", table, space
+        self.name, self._table, self._space = _name_of(table), table, space
 
     def latencies(self, genotypes: Genotypes) -> Iterator[Latency]:
         for genotype in genotypes:

@@ -1,11 +1,13 @@
 """FunctionEvaluator: a function of the user's own, named ``module:function``.
 
-The function takes a batch of genotypes, an int8 array ``(n, n_decisions)``, and returns ``n``
-qualities; or it takes one genotype ``(n_decisions,)`` and returns one number. Which of the two
-is written in its first parameter's name: ``genotypes`` for a batch, anything else for one.
+What the function takes is written in its first parameter's name:
+
+    genotypes       a batch, an int8 array ``(n, n_decisions)``; returns ``n`` qualities
+    network         the decoded network; returns one quality
+    anything else   one genotype ``(n_decisions,)``; returns one quality
 
     # my_module.py
-    def quality(genotype): ...           hilnas search --evaluator my_module:quality
+    def quality(network): ...           hilnas search --evaluator my_module:quality
 """
 
 from __future__ import annotations
@@ -14,12 +16,12 @@ import importlib
 import inspect
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
 
 import numpy as np
 import numpy.typing as npt
 
-from networks.spaces.space import Genotypes
+from networks.spaces.space import Genotypes, Space
 from search.errors import EvaluatorError
 from search.evaluators.evaluator import Evaluation, FailedEvaluation
 
@@ -30,25 +32,31 @@ class FunctionEvaluator:
     Args:
         function: see the module.
         name: how the run records it.
+        space: decodes networks, for a function of these.
         deterministic: whether equal genotypes get equal qualities; taken on trust.
+
+    Raises:
+        EvaluatorError: it takes no argument, or networks of a space that has none.
     """
 
     def __init__(
-        self, function: Callable[..., object], name: str, *, deterministic: bool = True
+        self,
+        function: Callable[..., object],
+        name: str,
+        *,
+        space: Space | None = None,
+        deterministic: bool = True,
     ) -> None:
         self.name, self.deterministic = name, deterministic
         self._function = function
-        parameters = list(inspect.signature(function).parameters)
-        if not parameters:
-            raise EvaluatorError(f"{name} takes no argument; expected genotype or genotypes")
-        self._batched = parameters[0] == "genotypes"
+        self._argument = argument_of(function, name, space)
 
     def evaluate(
         self, genotypes: Genotypes, seeds: npt.NDArray[np.int64]
-    ) -> Sequence[Evaluation | FailedEvaluation]:
+    ) -> Iterable[Evaluation | FailedEvaluation]:
         """Return one result a row; seeds are not passed on."""
-        if not self._batched:
-            return [self._evaluate_one(genotype) for genotype in genotypes]
+        if self._argument is not None:
+            return map(self._evaluate_one, map(self._argument, genotypes))
         started = time.perf_counter()
         try:
             values = np.asarray(self._function(genotypes), dtype=np.float64)
@@ -62,10 +70,10 @@ class FunctionEvaluator:
         seconds = (time.perf_counter() - started) / max(1, len(genotypes))
         return [self._result(value, seconds) for value in values.tolist()]
 
-    def _evaluate_one(self, genotype: Genotypes) -> Evaluation | FailedEvaluation:
+    def _evaluate_one(self, argument: object) -> Evaluation | FailedEvaluation:
         started = time.perf_counter()
         try:
-            value = float(np.asarray(self._function(genotype), dtype=np.float64))
+            value = float(np.asarray(self._function(argument), dtype=np.float64))
         except Exception as error:  # the user's code may raise anything
             return _failed(self.name, error)
         return self._result(value, time.perf_counter() - started)
@@ -76,8 +84,33 @@ class FunctionEvaluator:
         return Evaluation(value, seconds)
 
 
-def load_function(reference: str) -> FunctionEvaluator:
-    """Return the evaluator named ``module:function``.
+def argument_of(
+    function: Callable[..., object], name: str, space: Space | None
+) -> Callable[[Genotypes], object] | None:
+    """Return what makes the argument of a function from one genotype; None: it takes batches.
+
+    Raises:
+        EvaluatorError: see `FunctionEvaluator`.
+    """
+    try:
+        parameters = list(inspect.signature(function).parameters)
+    except ValueError:  # some of those that are built in have none
+        parameters = ["genotype"]
+    if not parameters:
+        raise EvaluatorError(f"{name} takes no argument; expected genotype, genotypes or network")
+    if parameters[0] == "genotypes":
+        return None
+    if parameters[0] != "network":
+        return lambda genotype: genotype
+    decode: Callable[[Genotypes], object] | None = getattr(space, "decode", None)
+    if decode is None:
+        what = "no space was given" if space is None else f"{space.name} has decisions alone"
+        raise EvaluatorError(f"{name} takes a network, but {what}; take a genotype instead")
+    return decode
+
+
+def load_function(reference: str, space: Space | None = None) -> FunctionEvaluator:
+    """Return the evaluator named ``module:function``; ``space`` decodes networks for it.
 
     Raises:
         EvaluatorError: the reference, the module or the function is not right.
@@ -88,18 +121,20 @@ def load_function(reference: str) -> FunctionEvaluator:
     try:
         module = importlib.import_module(module_name)
     except Exception as error:  # importing runs the user's code
+        absent = isinstance(error, ModuleNotFoundError) and error.name == module_name
+        remedy = f"; expected {module_name}.py in this folder, or installed" if absent else ""
         raise EvaluatorError(
             f"cannot import {module_name!r} for the evaluator {reference!r}:"
-            f" {type(error).__name__}: {error}"
+            f" {type(error).__name__}: {error}{remedy}"
         ) from error
     function = getattr(module, function_name, None)
     if not callable(function):
         known = [n for n, value in vars(module).items() if inspect.isfunction(value)]
         raise EvaluatorError(
-            f"{module_name!r} has no function {function_name!r};"
+            f"{module_name!r} ({module.__file__}) has no function {function_name!r};"
             f" it has {', '.join(sorted(known)) or 'none'}"
         )
-    return FunctionEvaluator(function, reference)
+    return FunctionEvaluator(function, reference, space=space)
 
 
 def _failed(name: str, error: Exception) -> FailedEvaluation:

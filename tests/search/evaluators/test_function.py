@@ -7,7 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from networks.spaces.space import Genotypes, Space
+from networks.network import Network
+from networks.spaces.decisions import DecisionSpace
+from networks.spaces.space import Decision, Genotypes, Space
 from search.errors import EvaluatorError
 from search.evaluators.evaluator import Evaluation, Evaluator, FailedEvaluation
 from search.evaluators.function import FunctionEvaluator, load_function
@@ -64,7 +66,7 @@ def test_nan_is_a_failure_not_a_quality() -> None:
         return float("nan")
 
     results = FunctionEvaluator(absent, "f").evaluate(GENOTYPES, SEEDS)
-    assert results == [FailedEvaluation("f returned nan")] * 2
+    assert list(results) == [FailedEvaluation("f returned nan")] * 2
 
 
 def test_a_batch_of_another_length_is_refused() -> None:
@@ -104,3 +106,35 @@ def test_a_reference_is_loaded_and_is_the_name(
     assert evaluator.name == "my_evaluator:score"
     results = evaluator.evaluate(GENOTYPES, SEEDS)
     assert [r.quality for r in results if isinstance(r, Evaluation)] == [0.0, 1.0]
+
+
+def test_a_function_of_networks_gets_them_decoded(space: Space) -> None:
+    def params(network: Network) -> float:
+        return float(network.params)
+
+    rows = space.sample(5, np.random.default_rng(0))
+    results = FunctionEvaluator(params, "f", space=space).evaluate(rows, np.arange(5))
+    assert isinstance(space, ConvSpace)
+    assert [r.quality for r in results if isinstance(r, Evaluation)] == [
+        space.decode(row).params for row in rows
+    ]
+
+
+def test_a_function_of_networks_needs_a_space_that_has_some() -> None:
+    table = DecisionSpace("table", [Decision("operator", ("conv", "pool"))])
+    with pytest.raises(EvaluatorError, match="takes a network, but table has decisions alone"):
+        FunctionEvaluator(lambda network: 1.0, "f", space=table)
+    with pytest.raises(EvaluatorError, match="takes no argument"):
+        FunctionEvaluator(lambda: 1.0, "f")
+
+
+def test_each_result_is_there_before_the_next_is_evaluated() -> None:
+    called: list[int] = []
+
+    def total(genotype: Genotypes) -> float:
+        called.append(int(genotype.sum()))
+        return 0.0
+
+    results = iter(FunctionEvaluator(total, "f").evaluate(GENOTYPES, SEEDS))
+    next(results)
+    assert called == [1]
