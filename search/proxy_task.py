@@ -22,12 +22,11 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import cast
 
-from networks.spaces.space import AnyNetwork, NetworkSpace
 from search.class_weights import parse_class_weights
 from search.data_sources import Progress
 from search.datasets import Dataset, SearchView, load_dataset
 from search.errors import RunError
-from search.evaluators.training import SPLITS_FILE, TrainingEvaluator
+from search.evaluators.training import SPLITS_FILE, TrainableSpace, TrainingEvaluator
 from search.splits import Kind, SplitRule
 from search.stopping import MedianStop
 from search.training import TrainingSettings
@@ -98,7 +97,7 @@ def training_settings(settings: Mapping[str, Scalar], data: SearchView) -> Train
 
 
 def training_evaluator(
-    space: NetworkSpace[AnyNetwork],
+    space: TrainableSpace,
     data: SearchView,
     settings: Mapping[str, Scalar],
     *,

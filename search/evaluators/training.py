@@ -19,12 +19,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 from networks.network import ImageNetwork
-from networks.spaces.space import AnyNetwork, Genotypes, NetworkSpace
+from networks.spaces.space import Decision, Genotypes
 from search.datasets import SearchView
 from search.errors import EvaluatorError
 from search.evaluators.evaluator import Evaluation, FailedEvaluation, Job
@@ -38,6 +39,24 @@ SPLITS_FILE = "splits.npz"
 LOG_FILE = "trainings.jsonl"
 WATCHED_IMAGES = 1_000
 """Validation images that a hopeless training is told by; all of them for a class's recall."""
+
+
+class TrainableSpace(Protocol):
+    """A space whose genotypes decode to networks of any kind: chains, cells, one's own."""
+
+    @property
+    def name(self) -> str:
+        """The name with its parameters."""
+        ...
+
+    @property
+    def decisions(self) -> tuple[Decision, ...]:
+        """The decisions in genotype order."""
+        ...
+
+    def decode(self, genotype: npt.ArrayLike) -> ImageNetwork:
+        """Return the network of one genotype, shape ``(n_decisions,)``."""
+        ...
 
 
 class TrainingEvaluator:
@@ -61,7 +80,7 @@ class TrainingEvaluator:
 
     def __init__(
         self,
-        space: NetworkSpace[AnyNetwork],
+        space: TrainableSpace,
         data: SearchView,
         settings: TrainingSettings | None = None,
         *,
@@ -70,7 +89,7 @@ class TrainingEvaluator:
         stop: MedianStop | None = None,
         progress: Callable[[int, float], None] | None = None,
     ) -> None:
-        self._decode: Callable[[Genotypes], ImageNetwork] = space.decode
+        self._decode = space.decode
         self._data, self._labels = data, data.validation.labels
         self._settings = settings or TrainingSettings()
         self._progress, self._stop = progress, stop
@@ -184,7 +203,7 @@ class TrainingEvaluator:
         }
 
 
-def _checked(space: NetworkSpace[AnyNetwork], data: SearchView) -> ImageNetwork:
+def _checked(space: TrainableSpace, data: SearchView) -> ImageNetwork:
     """Return a network of the space, which reads these images and tells these classes apart."""
     network = space.decode(np.zeros(len(space.decisions), dtype=np.int8))
     image, found = network.input, data.train.images.shape[1:]
