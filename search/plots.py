@@ -84,17 +84,25 @@ def plot_curves(curves: Mapping[str, Sequence[Floats]], *, quality: str) -> str:
 
     Args:
         curves: by searcher, one curve a seed; element i is the best after i + 1 distinct
-            networks, NaN while none met the target. Several seeds give a mean and a band.
+            networks, NaN while none met the target. Several seeds give a mean and a band; a seed
+            that never met the target is left out, and counted beside the name.
     """
     with _figure(9.6, 4.2) as (figure, (axes,)):
         finals = []
         for colour, (name, runs) in zip(_COLOURS, curves.items(), strict=False):
-            length = min(map(len, runs))
-            stacked = np.stack([run[:length] for run in runs])
+            met = [run for run in runs if np.isfinite(run).any()]
+            if not met:
+                axes.plot([], [], color=colour, label=f"{name}: none within the target")
+                continue
+            length = min(map(len, met))
+            stacked = np.stack([run[:length] for run in met])
+            label = name if len(met) == len(runs) else f"{name} ({len(met)} of {len(runs)} seeds)"
             known = np.isfinite(stacked).all(axis=0)
             steps, stacked = np.flatnonzero(known) + 1, stacked[:, known]
-            axes.plot(steps, stacked.mean(axis=0), color=colour, label=name, drawstyle="steps-post")
-            if len(runs) > 1:
+            axes.plot(
+                steps, stacked.mean(axis=0), color=colour, label=label, drawstyle="steps-post"
+            )
+            if len(met) > 1:
                 axes.fill_between(
                     steps, stacked.min(axis=0), stacked.max(axis=0), color=colour, alpha=0.15,
                     step="post", linewidth=0,
@@ -102,6 +110,7 @@ def plot_curves(curves: Mapping[str, Sequence[Floats]], *, quality: str) -> str:
             if steps.size:
                 finals.append(stacked[:, steps.size // 20 :].min())
         axes.set_xscale("log")
+        axes.xaxis.set_major_formatter("{x:g}")
         axes.set_xlabel("distinct networks evaluated")
         axes.set_ylabel(f"best {quality} within the target")
         if finals:
@@ -116,13 +125,17 @@ def plot_front(
     *,
     target_ms: float | None,
     quality: str,
+    latency: str = "predicted latency (ms)",
     best: tuple[float, float] | None = None,
+    reaches_ms: Mapping[str, Floats] | None = None,
 ) -> str:
     """Return all evaluated networks and the fronts, as latency against quality.
 
     Args:
         clouds, fronts: by searcher, latencies in ms and qualities, shape ``(n,)`` each.
+        latency: what the latency is, for its axis.
         best: latency in ms and quality of the run's best network, if there is one.
+        reaches_ms: half of the interval of each latency of a front, by searcher.
     """
     with _figure(9.6, 4.6) as (figure, (axes,)):
         for colour, (name, (latency_ms, value)) in zip(_COLOURS, clouds.items(), strict=False):
@@ -131,13 +144,33 @@ def plot_front(
             )
             if name in fronts:
                 axes.plot(*fronts[name], color=colour, marker="o", markersize=3, label=name)
+                if reaches_ms is not None and name in reaches_ms:
+                    axes.errorbar(
+                        *fronts[name], xerr=reaches_ms[name], color=colour, fmt="none",
+                        elinewidth=0.8, capsize=1.5, alpha=0.7,
+                    )  # fmt: skip
         if target_ms is not None:
             axes.axvline(target_ms, color=_GREY, linestyle="--", label=f"target {target_ms:.2f} ms")
         if best is not None:
             axes.scatter(*best, marker="*", s=180, color="black", zorder=5, label="best")
-        axes.set_xlabel("predicted latency (ms)")
+        axes.set_xlabel(latency)
         axes.set_ylabel(quality)
         axes.legend(frameon=False, loc="lower right")
+        return _svg(figure)
+
+
+def plot_progress(panels: Mapping[str, tuple[Floats, Floats]], *, steps: str) -> str:
+    """Return a small plot a number, side by side, over one kind of step.
+
+    Args:
+        panels: by what is shown, steps and values, shape ``(n,)`` each.
+        steps: what the steps count.
+    """
+    with _figure(9.6, 2.6, columns=len(panels)) as (figure, all_axes):
+        for axes, (name, (x, y)) in zip(all_axes, panels.items(), strict=True):
+            axes.plot(x, y, color=_COLOURS[0], linewidth=1.2)
+            axes.set_xlabel(steps)
+            axes.set_title(name, fontsize=9)
         return _svg(figure)
 
 

@@ -172,8 +172,8 @@ def describe_lead(lead: Lead | None, noise: QualityNoise | None) -> str:
     """Return in words whether the winner is one."""
     if noise is None:
         return (
-            "The noise of qualities is not known: give it as the setting quality_std, or repeat"
-            " the search with several seeds."
+            "The noise of qualities is not known: give it as the setting quality_std, or search"
+            " with several seeds, which tell it where they evaluate the same networks."
         )
     size = f"{noise.std:.4g}" if noise.std is not None else "sqrt(q (1 - q) / n)"
     about = f"One evaluation has a standard deviation of {size} ({noise.source})."

@@ -23,15 +23,38 @@ table { border-collapse: collapse; margin: 1rem 0; font-variant-numeric: tabular
 th, td { padding: .25rem .9rem .25rem 0; text-align: right; border-bottom: 1px solid #eee; }
 th:first-child, td:first-child { text-align: left; }
 th { font-weight: 600; vertical-align: bottom; } code { font-size: .85em; overflow-wrap: anywhere; }
+td { vertical-align: top; } td.words { text-align: left; }
+dl { display: flex; flex-wrap: wrap; gap: .75rem; margin: 1.5rem 0; }
+dl div { border: 1px solid #ddd; border-radius: .4rem; padding: .5rem .9rem; min-width: 7rem; }
+dt { color: #555; font-size: .8em; } dd { margin: 0; font-size: 1.35em; font-weight: 600; }
+dd small { display: block; color: #555; font-size: .6em; font-weight: 400; }
+.notice { border-left: .3rem solid #D55E00; background: #fdf3ec; padding: .5rem 1rem; }
 """
 
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """Rows of text under a header; the first column is aligned left, the others right."""
+    """Rows of text under a header; the first column is aligned left, the others right.
+
+    Without a header the rows are pairs of a name and words, all aligned left.
+    """
 
     header: Sequence[str]
     rows: Sequence[Sequence[str]]
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """The few numbers that matter, large: what it is, the number, and a remark or nothing."""
+
+    facts: Sequence[tuple[str, str, str]]
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """Words that must not be missed."""
+
+    text: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +72,7 @@ class Code:
     text: str
 
 
-Part = str | Table | Plot | Code
+Part = str | Table | Plot | Code | Facts | Notice
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,10 +120,25 @@ def _part(part: Part) -> str:
     if isinstance(part, Code):
         return f"<p><code>{html.escape(part.text)}</code></p>"
     if isinstance(part, Table):
-        head = "".join(f"<th>{html.escape(cell)}</th>" for cell in part.header)
-        rows = "".join(
-            "<tr>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in row) + "</tr>"
-            for row in part.rows
+        return _table(part)
+    if isinstance(part, Facts):
+        facts = "".join(
+            f"<div><dt>{html.escape(name)}</dt><dd>{html.escape(value)}"
+            f"<small>{html.escape(remark)}</small></dd></div>"
+            for name, value, remark in part.facts
         )
-        return f"<table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>"
+        return f"<dl>{facts}</dl>"
+    if isinstance(part, Notice):
+        return f'<p class="notice">{html.escape(part.text)}</p>'
     return f"<p>{html.escape(part)}</p>"
+
+
+def _table(table: Table) -> str:
+    head = "".join(f"<th>{html.escape(cell)}</th>" for cell in table.header)
+    opened = "<td>" if table.header else '<td class="words">'
+    rows = "".join(
+        "<tr>" + "".join(f"{opened}{html.escape(cell)}</td>" for cell in row) + "</tr>"
+        for row in table.rows
+    )
+    header = f"<thead><tr>{head}</tr></thead>" if table.header else ""
+    return f"<table>{header}<tbody>{rows}</tbody></table>"

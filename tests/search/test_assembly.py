@@ -108,7 +108,7 @@ def test_a_run_starts_goes_on_and_is_reported(config: RunConfig, tmp_path: Path)
         "genotype", "network", "quality", "latency_ms", "interval_ms", "reward"
     }  # fmt: skip
     page = report_run(found)
-    assert page.count("<svg") == 2
+    assert page.count("<svg") == 3
     assert best["network"] in page
     curve = best_curve(found)
     assert len(curve) == found.distinct

@@ -46,7 +46,7 @@ def result(*qualities: float, settings: RunConfig | None = None, seed: int = 0) 
 
 
 @given(
-    st.lists(st.floats(0, 1), min_size=2, max_size=20),
+    st.lists(st.integers(0, 1000).map(lambda n: n / 1000), min_size=2, max_size=20),
     st.sampled_from([0.0, 0.01, 0.2]) | st.none(),
 )
 def test_rivals_are_counted_as_a_loop_does(qualities: list[float], std: float | None) -> None:
