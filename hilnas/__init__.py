@@ -49,5 +49,10 @@ __all__ = [
 
 
 def main() -> None:
-    """Run the command line; installed as ``hilnas``."""
+    """Run the command line; installed as ``hilnas``.
+
+    A user's own modules are found in the current folder, after all that is installed, so that no
+    file there takes the place of a library's.
+    """
+    sys.path.append("")
     app(args=[argument for argument in sys.argv[1:] if argument != DEBUG])

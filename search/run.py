@@ -114,9 +114,10 @@ def resume(
         for part, name in _parts(space, source, evaluator, searcher).items():
             if recorded.get(part, name if part in _RECORDED_LATER else None) == name:
                 continue
+            change = f"its {part} is {recorded.get(part)!r}, found {name!r}"
             if part == "space_sha256":
-                raise NotARun(f"{run}: {describe_change(run, space)}; undo it, or start a new run")
-            raise NotARun(f"{run}: its {part} is {recorded.get(part)!r}, found {name!r}")
+                change = describe_change(run, space)
+            raise NotARun(f"{run}: {change}; undo that change, or start a new run")
         if budget is not None and budget != config.budget:
             config = replace(config, budget=budget)
             directory.write(config, recorded)
