@@ -61,7 +61,7 @@ def table_count(
     """
     from latency_tables.exact import price_space
     from latency_tables.exact_plot import plot_distribution
-    from latency_tables.plots import require_suffix, write_figure
+    from latency_tables.figures import require_plottable, write_figure
     from networks.block_strings import format_network
     from networks.spaces import find_chain_space
 
@@ -69,7 +69,7 @@ def table_count(
     _require_positive(step_us, "--step-us")
     shares = _parse_shares(quantiles)
     if plot is not None:
-        require_suffix(plot)
+        require_plottable(plot)
     found = table_store().load(table)
     chosen = find_chain_space(space, resolution=resolution, width=width)
     with progress_bar() as update:

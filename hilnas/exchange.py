@@ -227,9 +227,9 @@ def table_plot(
     as_json: Json = False,
 ) -> None:
     """Draw a table."""
-    from latency_tables.plots import require_suffix, write_figure
+    from latency_tables.figures import require_plottable, write_figure
 
-    require_suffix(out)
+    require_plottable(out)
     _require_free(out, force=force)
     file = table_store().file(table)
     if kind == "heatmap":

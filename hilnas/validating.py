@@ -31,8 +31,8 @@ if TYPE_CHECKING:
     from device_agents.measurement import Agent, Condition, Plan
     from latency_tables.table import LatencyTable
     from latency_tables.validation import ValidatedNetwork, Validation
-    from networks.network import Network
-    from networks.spaces.chain import ChainSpace
+    from networks.names import NamedNetwork
+    from networks.spaces import DecodingSpace
 
 FIGURES = (
     "networks", "mape_pct", "bias_pct", "spearman", "kendall", "repeatability_pct", "passes_pct",
@@ -59,10 +59,12 @@ def table_validate(
         bool, typer.Option("--published", help="Also the published networks that it prices.")
     ] = False,
     plot: Annotated[
-        Path | None, typer.Option(help="Also a plot, predicted against measured: .png or .svg.")
+        Path | None,
+        typer.Option(help="Also a plot, predicted against measured: .png, .svg or .pdf."),
     ] = None,
     resolution: Annotated[
-        int | None, typer.Option(help="Default the one in the table's name, or 224.", min=8)
+        int | None,
+        typer.Option(help="Default the one in the table's name, or the space's own.", min=8),
     ] = None,
     width: Annotated[
         float | None, typer.Option(help="Default the one in the table's name, or 1.")
@@ -93,9 +95,10 @@ def table_validate(
     allows (1 in 100), or a network could not be measured: profile again before you trust it.
     """
     from latency_tables.calibration import unpriced_networks
+    from latency_tables.figures import require_plottable, write_figure
     from latency_tables.table import LatencyTable
     from latency_tables.validation import validate
-    from latency_tables.validation_plot import require_plottable, write_plot
+    from latency_tables.validation_plot import plot_validation
 
     file = table_store().file(table)
     found = LatencyTable.load(file)
@@ -118,7 +121,8 @@ def table_validate(
             tool_version=version("hilnas"), progress=update,
         )  # fmt: skip
     if plot is not None:
-        write_plot(result, plot, title=f"{found.name}: {result.networks} networks, twice")
+        title = f"{found.name}: {result.networks} networks, twice"
+        write_figure(plot_validation(result, title=title), plot)
     emit(_values(result, chosen, plot), _text(result), as_json=as_json)
     return 0 if result.intervals_hold and not result.failed else 3
 
@@ -143,38 +147,51 @@ def _journal(file: Path) -> Path:
 
 def _space(
     table: LatencyTable, space: str | None, resolution: int | None, width: float | None
-) -> ChainSpace:
+) -> DecodingSpace:
     """Return the space that is asked for, with what is not said from the table's name.
 
     Raises:
-        UnknownName: there is none of that name.
+        TableError: no space is said, and the table's name holds none.
+        NetworkError: there is none of that name or in that file, or it has no networks.
     """
-    from networks.spaces import make_space
+    from latency_tables.errors import TableError
+    from networks.spaces import ALL_SPACES, find_space, require_chains
+    from networks.spaces.nasnet import NasNetSpace
 
     match = _TABLE_NAME.fullmatch(table.name)
     named = match.groupdict() if match else {}
-    return make_space(
-        space or named.get("space") or table.name,
-        resolution=resolution or int(named.get("resolution") or 224),
+    if space is None and named.get("space") not in ALL_SPACES:
+        raise TableError(
+            f"table {table.name!r}: expected a name such as mnasnet@224, or --space NAME|FILE.toml"
+            " to draw networks from, found neither"
+        )
+    at = named.get("resolution")
+    found = find_space(
+        space or named["space"],
+        resolution=resolution or (None if at is None else int(at)),
         width=width or float(named.get("width") or 1),
     )
+    return found if isinstance(found, NasNetSpace) else require_chains(found)
 
 
 def _networks(
-    table: LatencyTable, space: ChainSpace, n: int, *, seed: int, published: bool
-) -> dict[str, Network]:
+    table: LatencyTable, space: DecodingSpace, n: int, *, seed: int, published: bool
+) -> dict[str, NamedNetwork]:
     """Return random networks that calibration does not use, and published ones, by name."""
     from latency_tables.validation import draw_networks
-    from networks.names import find_chain
+    from networks.names import find_network
     from networks.published import PUBLISHED
+    from networks.spaces.nasnet import NasNetSpace
 
-    chosen = {
-        f"random-{number}": network
-        for number, network in enumerate(draw_networks(space, n, seed=seed, table=table), start=1)
-    }
+    drawn: tuple[NamedNetwork, ...]
+    if isinstance(space, NasNetSpace):
+        drawn = draw_networks(space, n, seed=seed, table=table)
+    else:
+        drawn = draw_networks(space, n, seed=seed, table=table)
+    chosen: dict[str, NamedNetwork] = {f"random-{i}": net for i, net in enumerate(drawn, start=1)}
     if published:
         size = space.image.height
-        chosen |= {name: find_chain(f"{name},resolution={size}") for name in PUBLISHED}
+        chosen |= {name: find_network(f"{name},resolution={size}") for name in PUBLISHED}
     return chosen
 
 
@@ -195,7 +212,7 @@ def _plan(agent: Agent, table: LatencyTable, span_s: float | None) -> Plan:
 
 
 def _values(
-    result: Validation, networks: Mapping[str, Network], plot: Path | None
+    result: Validation, networks: Mapping[str, NamedNetwork], plot: Path | None
 ) -> dict[str, object]:
     from networks.names import name_network
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import product
@@ -24,15 +25,16 @@ if TYPE_CHECKING:
 
 Floats = npt.NDArray[np.float64]
 _MISSING = "#DDDDDD"
+_SIZES = ("filters", "channels", "layers")  # decisions that go down
 
 
 def plot_blocks(table: LatencyTable, space: ChainSpace) -> Figure:
     """Return the heat map of what each choice of each block costs, in milliseconds.
 
     A panel a block: across, what its layers are (operator, kernel, ...); down, how many there are
-    and how wide. A cell is the sum of the block's layers, the mean over the widths that may come
-    in; grey where the table lacks one. All panels share one logarithmic scale of colours. Stem
-    and head, which are no choice, are left out.
+    and how wide, or the last decision of a block that has neither. A cell is the sum of the block's
+    layers, the mean over the widths that may come in; grey where the table lacks one. All panels
+    share one logarithmic scale of colours. Stem and head, which are no choice, are left out.
 
     Raises:
         TableError: the table prices no block of the space at all.
@@ -64,7 +66,8 @@ def plot_blocks(table: LatencyTable, space: ChainSpace) -> Figure:
         alike = panel is not panels[-1] and panel.across == panels[-1].across
         labels = [] if alike else panel.across  # once below all, where all blocks choose alike
         ax.set_xticks(range(len(labels)), labels, rotation=90, fontsize=7)
-    axes[-1].set_xlabel(f"{', '.join(panels[-1].across_names)} of the block's layers")
+        if panel.across_names and not alike:
+            ax.set_xlabel(f"{', '.join(panel.across_names)} of the block's layers", fontsize=8)
     scale = "calibrated" if table.calibration is not None else "not calibrated"
     missing = "; grey: a layer has no row" if known.size < values.size else ""
     label = f"latency of the block (ms, {scale}{missing})"
@@ -87,14 +90,8 @@ class _Panel:
     down: list[str]
     across_names: list[str]
     down_names: list[str]
-
-    @property
-    def step_across(self) -> int:
-        return _step(self.across)
-
-    @property
-    def step_down(self) -> int:
-        return _step(self.down)
+    step_across: int
+    step_down: int
 
 
 def _panels(table: LatencyTable, space: ChainSpace) -> list[_Panel]:
@@ -120,21 +117,25 @@ def _panels(table: LatencyTable, space: ChainSpace) -> list[_Panel]:
 def _panel(name: str, by_choice: Floats, decisions: Sequence[Decision]) -> _Panel:
     """Return the panel with sizes (filters, layers) down and everything else across."""
     short = [decision.name.split(".")[-1] for decision in decisions]
-    down = [i for i, text in enumerate(short) if text in ("filters", "layers")] or [len(short) - 1]
+    down = [i for i, text in enumerate(short) if text in _SIZES] or [len(short) - 1]
     across = [i for i in range(len(short)) if i not in down]
-    n_down = int(np.prod([by_choice.shape[i] for i in down]))
+    options_across = [decisions[i].options for i in across]
+    options_down = [decisions[i].options for i in down]
+    labels_down = _labels(options_down)
     return _Panel(
         name,
-        np.transpose(by_choice, (*down, *across)).reshape(n_down, -1),
-        _labels([decisions[i].options for i in across]),
-        _labels([decisions[i].options for i in down]),
+        np.transpose(by_choice, (*down, *across)).reshape(len(labels_down), -1),
+        _labels(options_across),
+        labels_down,
         [short[i] for i in across],
         [short[i] for i in down],
+        _step(options_across),
+        _step(options_down),
     )
 
 
-def _step(labels: Sequence[str]) -> int:
-    return len(labels) // len({label.split()[0] for label in labels})
+def _step(options: Sequence[Sequence[str]]) -> int:
+    return math.prod(len(texts) for texts in options[1:])
 
 
 def _labels(options: Sequence[Sequence[str]]) -> list[str]:
@@ -145,7 +146,8 @@ def _draw_panel(ax: Axes, panel: _Panel, norm: Normalize) -> AxesImage:
     ax.set_facecolor(_MISSING)
     image = ax.imshow(panel.ms, cmap="viridis", norm=norm, aspect="auto", interpolation="nearest")
     ax.set_yticks(range(len(panel.down)), panel.down, fontsize=6)
-    ax.set_ylabel(f"{panel.name}\n{', '.join(panel.down_names)}", fontsize=8)
+    down = ", ".join(panel.down_names)
+    ax.set_ylabel(panel.name if down == panel.name else f"{panel.name}\n{down}", fontsize=8)
     ax.tick_params(axis="x", length=0)
     # lines where the first decision of either axis takes its next option
     for place in range(panel.step_across, len(panel.across), panel.step_across):

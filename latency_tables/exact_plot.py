@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from latency_tables.exact_counts import Distribution
+from latency_tables.figures import BLUE, SKY_BLUE, VERMILION
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 BINS = 160
-_INSIDE, _OUTSIDE, _TARGET = "#0072B2", "#56B4E9", "#D55E00"  # Okabe and Ito's palette
+_INSIDE, _OUTSIDE, _TARGET = BLUE, SKY_BLUE, VERMILION
 
 
 def plot_distribution(
@@ -52,5 +53,5 @@ def plot_distribution(
     axes.set_title(title, loc="left", fontsize=10)
     for side in ("top", "right"):
         axes.spines[side].set_visible(False)
-    axes.legend(frameon=False, loc="upper right")
+    axes.legend(frameon=False, loc="best")
     return figure

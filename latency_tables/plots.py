@@ -1,14 +1,12 @@
 """Plots of tables: drift over versions, predicted against measured; the heat map is `block_plot`.
 
-Each returns a figure that belongs to no window; `write_figure` makes a file of it. matplotlib is
-imported when one is drawn.
+Each returns a figure; `figures.write_figure` makes a file of it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -16,6 +14,7 @@ import numpy.typing as npt
 
 from latency_tables.difference import kind_of
 from latency_tables.errors import TableError, Uncalibrated
+from latency_tables.figures import COLOURS, GREY
 from latency_tables.operator_pricing import predict_any
 from latency_tables.table import LatencyTable
 from latency_tables.validation import ValidatedNetwork
@@ -27,34 +26,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 Floats = npt.NDArray[np.float64]
-SUFFIXES = (".png", ".svg", ".pdf")
-# Okabe and Ito's palette, told apart by colour-blind readers too
-_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
-_GREY = "#666666"
 _SPREAD = (5, 95)  # percentiles of rows that a version's bar spans
-
-
-def require_suffix(path: Path) -> None:
-    """Check, before anything is computed, that a figure can be written as this file.
-
-    Raises:
-        TableError: its suffix is none of ``SUFFIXES``.
-    """
-    if path.suffix.lower() not in SUFFIXES:
-        raise TableError(f"{path}: expected a file of {', '.join(SUFFIXES)}, found {path.suffix!r}")
-
-
-def write_figure(figure: Figure, path: Path) -> None:
-    """Write a figure to a file, as the suffix says.
-
-    Raises:
-        TableError: another suffix, or it cannot be written.
-    """
-    require_suffix(path)
-    try:
-        figure.savefig(path, dpi=150)
-    except OSError as error:
-        raise TableError(f"{path}: cannot be written: {error.strerror}") from error
 
 
 def plot_drift(versions: Mapping[str, LatencyTable]) -> Figure:
@@ -72,7 +44,10 @@ def plot_drift(versions: Mapping[str, LatencyTable]) -> Figure:
     from matplotlib.figure import Figure
 
     if len(versions) < 2:
-        raise TableError(f"expected two versions of a table or more, found {len(versions)}")
+        raise TableError(
+            f"expected two versions of a table or more, found {len(versions)}; hilnas refresh, or"
+            " hilnas profile again, makes one where a row has changed"
+        )
     names, tables = list(versions), list(versions.values())
     places = np.arange(len(names))
     changes = [_changes(tables[0], table, name) for name, table in versions.items()]
@@ -82,19 +57,19 @@ def plot_drift(versions: Mapping[str, LatencyTable]) -> Figure:
     bands = [anchor.band for anchor in tables[0].anchors]
     if bands:
         reach = 100 * max(bands)
-        ax.axhspan(-reach, reach, color=_GREY, alpha=0.15, lw=0, label="no drift (anchors' band)")
-    ax.axhline(0, color=_GREY, linewidth=1)
+        ax.axhspan(-reach, reach, color=GREY, alpha=0.15, lw=0, label="no drift (anchors' band)")
+    ax.axhline(0, color=GREY, linewidth=1)
     for number, kind in enumerate(kinds):
         medians = [_median(change[_kinds(layers) == kind]) for layers, change in changes]
         ax.plot(
             places, medians, "o-", markersize=4, linewidth=1.2,
-            color=_COLOURS[(number + 1) % len(_COLOURS)], label=kind,
+            color=COLOURS[(number + 1) % len(COLOURS)], label=kind,
         )  # fmt: skip
     low, middle, high = np.array(
         [np.percentile(change, [_SPREAD[0], 50, _SPREAD[1]]) for _, change in changes]
     ).T
     ax.errorbar(
-        places, middle, yerr=[middle - low, high - middle], fmt="s-", color=_COLOURS[0],
+        places, middle, yerr=[middle - low, high - middle], fmt="s-", color=COLOURS[0],
         linewidth=2, elinewidth=1, capsize=3, label="all layers, bars 5 % to 95 %", zorder=1,
     )  # fmt: skip
     ax.set_xticks(places, names, rotation=45 if len(names) > 6 else 0)
@@ -142,11 +117,11 @@ def plot_networks(table: LatencyTable, validated: Sequence[ValidatedNetwork] = (
     figure = Figure(figsize=(6.4, 7.0), layout="constrained")
     upper, lower = figure.subplots(2, sharex=True, gridspec_kw={"height_ratios": (2.2, 1)})
     top = 1.06 * max(max(p.measured_ms, p.predicted_ms) for p in (*calibration, *seen))
-    upper.plot([0, top], [0, top], color=_GREY, linewidth=1, zorder=1)
-    lower.axhline(0, color=_GREY, linewidth=1)
+    upper.plot([0, top], [0, top], color=GREY, linewidth=1, zorder=1)
+    lower.axhline(0, color=GREY, linewidth=1)
     for points, marker, colour, label in (
-        (calibration, "^", _COLOURS[1], "calibration network"),
-        (seen, "o", _COLOURS[0], "validated, never seen before"),
+        (calibration, "^", COLOURS[1], "calibration network"),
+        (seen, "o", COLOURS[0], "validated, never seen before"),
     ):
         if points:
             _draw_points(upper, lower, points, marker, colour, f"{label} ({len(points)})")

@@ -13,6 +13,7 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -31,12 +32,13 @@ from latency_tables.measuring import Progress, export_models, measure_into, sile
 from latency_tables.operator_pricing import predict_any
 from latency_tables.predictor import Prediction
 from latency_tables.table import LEVEL, LatencyTable
-from networks.block_strings import format_network
-from networks.names import NamedNetwork
+from networks.cells import CellNetwork
+from networks.names import NamedNetwork, name_network
 from networks.network import Network
-from networks.spaces.space import LayerSpace
+from networks.spaces.space import NetworkSpace
 
 Floats = npt.NDArray[np.float64]
+Drawn = TypeVar("Drawn", Network, CellNetwork)
 LEAST_NETWORKS = 3
 DRAWS = 5  # of as many networks as are wanted, before a space is taken to be smaller
 CHANCE = 0.01
@@ -193,8 +195,8 @@ def validate(
 
 
 def draw_networks(
-    space: LayerSpace, n: int, *, seed: int, table: LatencyTable | None = None
-) -> tuple[Network, ...]:
+    space: NetworkSpace[Drawn], n: int, *, seed: int, table: LatencyTable | None = None
+) -> tuple[Drawn, ...]:
     """Return up to ``n`` different networks of the space, uniform over networks, in drawn order.
 
     Those that the table was calibrated with are not among them; a space that holds fewer gives
@@ -202,11 +204,11 @@ def draw_networks(
     """
     rng = np.random.default_rng(seed)
     known = set() if table is None else {network.label for network in table.networks}
-    drawn: dict[Network, None] = {}
+    drawn: dict[Drawn, None] = {}
     for _ in range(DRAWS):
         rows = space.sample(n, rng, uniform_over="networks")
         drawn |= dict.fromkeys(
-            network for network in map(space.decode, rows) if format_network(network) not in known
+            network for network in map(space.decode, rows) if name_network(network) not in known
         )
         if len(drawn) >= n:
             break

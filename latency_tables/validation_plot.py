@@ -1,48 +1,17 @@
-"""Validation plot: predicted against measured, and the error of each network, as PNG or SVG."""
+"""Validation plot: predicted against measured, and the error of each network."""
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from latency_tables.errors import ValidationError
+from latency_tables.figures import BLUE, GREY, VERMILION
 from latency_tables.validation import Validation
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
-
-FORMATS = (".png", ".svg")
-
-# Okabe and Ito's palette, told apart by colour-blind readers too
-_BLUE, _ORANGE, _GREY = "#0072B2", "#D55E00", "#666666"
-
-
-def require_plottable(path: Path) -> None:
-    """Check, before anything is measured, that a plot can be written there.
-
-    Raises:
-        ValidationError: neither PNG nor SVG, or no such folder.
-    """
-    if path.suffix.lower() not in FORMATS:
-        raise ValidationError(f"expected a plot's file to end in .png or .svg, found {path}")
-    if not path.parent.is_dir():
-        raise ValidationError(f"{path}: expected an existing folder, found none; make it first")
-
-
-def write_plot(validation: Validation, path: Path, *, title: str) -> None:
-    """Write `plot_validation` as PNG or SVG, told by the file's ending.
-
-    Raises:
-        ValidationError: another ending, or the file cannot be written.
-    """
-    require_plottable(path)
-    try:
-        plot_validation(validation, title=title).savefig(path, dpi=150)
-    except OSError as error:
-        raise ValidationError(f"{path}: cannot be written: {error.strerror}") from error
 
 
 def plot_validation(validation: Validation, *, title: str) -> Figure:
@@ -67,10 +36,10 @@ def _plot_latencies(axes: Axes, validation: Validation) -> None:
     predicted = np.array([p.predicted_ms for p in points])
     ends = np.array([0, 1.06 * max(measured.max(), predicted.max())])
     band = validation.repeatability_pct / 100
-    axes.fill_between(ends, ends * (1 - band), ends * (1 + band), color=_GREY, alpha=0.25, lw=0)
-    axes.plot(ends, ends, color=_GREY, linewidth=1)
+    axes.fill_between(ends, ends * (1 - band), ends * (1 + band), color=GREY, alpha=0.25, lw=0)
+    axes.plot(ends, ends, color=GREY, linewidth=1)
     axes.errorbar(
-        measured, predicted, yerr=_reach(validation), fmt="o", markersize=4, color=_BLUE, lw=1
+        measured, predicted, yerr=_reach(validation), fmt="o", markersize=4, color=BLUE, lw=1
     )
     axes.set(
         xlabel="measured end to end (ms)", ylabel="predicted by the table (ms)",
@@ -88,17 +57,17 @@ def _plot_errors(axes: Axes, validation: Validation) -> None:
     passes = np.array([(p.first_ms, p.second_ms) for p in points])
     errors = 100 * (passes / predicted[:, None] - 1)
     band = validation.repeatability_pct
-    axes.axhspan(-band, band, color=_GREY, alpha=0.25, lw=0)
-    axes.axhline(0, color=_GREY, linewidth=1)
+    axes.axhspan(-band, band, color=GREY, alpha=0.25, lw=0)
+    axes.axhline(0, color=GREY, linewidth=1)
     reach = _reach(validation)
     axes.errorbar(
         measured, np.zeros(len(points)), yerr=None if reach is None else 100 * reach / predicted,
-        fmt="none", ecolor=_BLUE, elinewidth=1, capsize=2,
+        fmt="none", ecolor=BLUE, elinewidth=1, capsize=2,
     )  # fmt: skip
-    axes.vlines(measured, errors.min(axis=1), errors.max(axis=1), color=_ORANGE, linewidth=1)
+    axes.vlines(measured, errors.min(axis=1), errors.max(axis=1), color=VERMILION, linewidth=1)
     for number, marker in enumerate("o^"):
         axes.plot(
-            measured, errors[:, number], marker, color=_ORANGE, markersize=4,
+            measured, errors[:, number], marker, color=VERMILION, markersize=4,
             label=f"pass {number + 1}",
         )  # fmt: skip
     axes.set(xlabel="measured end to end (ms)", ylabel="measured / predicted - 1 (%)")

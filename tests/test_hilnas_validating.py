@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -70,6 +71,24 @@ def test_unseen_networks_are_measured_and_compared(tables: Path) -> None:
     assert Path("truth.png").read_bytes().startswith(b"\x89PNG")
 
 
+def test_networks_may_be_drawn_from_a_file(tables: Path) -> None:
+    Path("mine.toml").write_text(
+        'name = "mine"\nimage = [32, 32, 3]\nstem = ["cn_r1_k3_s2_c16"]\nclasses = 10\n'
+        '[[block]]\noptions = ["cn_r1_k3_s2_c32", "ds_r1_k3_s2_c32", "cn_r1_k5_s2_c32"]\n'
+    )
+    result = validate(NAME, "--space", "mine.toml", "--networks", "3")
+    assert result.exit_code == 1
+    assert "found 0 of 3; random-1: table 'accel-nasbench@32' has no layer" in result.stderr
+
+
+def test_a_table_of_another_name_says_that_it_needs_a_space(tables: Path) -> None:
+    store = TableStore(tables / "hilnas" / "tables")
+    store.directory("pixel-4").publish(replace(store.load(NAME), name="pixel-4"))
+    result = validate("pixel-4")
+    assert result.exit_code == 1
+    assert "or --space NAME|FILE.toml to draw networks from, found neither" in result.stderr
+
+
 def test_people_get_a_table_of_networks() -> None:
     result = validate(NAME, "--networks", "3", "--span", "0.1s")
     assert result.exit_code in (0, 3)
@@ -85,7 +104,7 @@ def test_people_get_a_table_of_networks() -> None:
         ([NAME, "--networks", "2"], "expected 3 networks or more that table"),
         ([NAME, "--space", "none"], "no space is named 'none'"),
         ([NAME, "--resolution", "64"], "found 0 of 20; random-1: table"),
-        ([NAME, "--plot", "truth.pdf"], r"end in .png or .svg, found truth.pdf"),
+        ([NAME, "--plot", "truth.gif"], "expected a file of .png, .svg, .pdf"),
         ([NAME, "--plot", "no/truth.svg"], "expected an existing folder"),
         ([NAME, "--networks", "3", "--device", "nowhere"], "expected an address such as local"),
     ],

@@ -12,14 +12,33 @@ from matplotlib.text import Text
 from latency_tables.block_plot import plot_blocks
 from latency_tables.calibration import calibrate
 from latency_tables.errors import TableError, Uncalibrated
-from latency_tables.plots import plot_drift, plot_networks, write_figure
+from latency_tables.figures import write_figure
+from latency_tables.plots import plot_drift, plot_networks
 from latency_tables.table import Anchor, LatencyTable, MeasuredNetwork
 from latency_tables.validation import ValidatedNetwork
 from networks.block_strings import format_network
 from networks.spaces import make_space
+from networks.spaces.chain import ChainSpace
+from networks.spaces.space_files import read_space
 from tests.latency_tables.conftest import CONDITION, PROVENANCE, make_row
 
 SPACE = make_space("accel-nasbench", resolution=32)
+TINY = """
+name = "tiny"
+image = [32, 32, 3]
+stem = ["cn_r1_k3_s2_c16"]
+classes = 10
+[[block]]
+name = "early"
+options = ["ir_r1_k3_s2_e3_c24", "cn_r1_k3_s2_c32"]
+[[block]]
+name = "late"
+kind = "ds"
+kernel = [3, 5]
+stride = 2
+channels = [32, 48, 64]
+layers = 1
+"""
 
 
 @pytest.fixture(scope="module")
@@ -135,5 +154,23 @@ def test_figures_become_files(tmp_path: Path, priced: LatencyTable, suffix: str)
 def test_a_figure_that_cannot_be_a_file_is_refused(tmp_path: Path) -> None:
     with pytest.raises(TableError, match=r"expected a file of \.png, \.svg, \.pdf, found '\.gif'"):
         write_figure(Figure(), tmp_path / "plot.gif")
-    with pytest.raises(TableError, match="cannot be written: No such file"):
+    with pytest.raises(TableError, match="expected an existing folder"):
         write_figure(Figure(), tmp_path / "none" / "plot.png")
+    (tmp_path / "folder.png").mkdir()
+    with pytest.raises(TableError, match="cannot be written: Is a directory"):
+        write_figure(Figure(), tmp_path / "folder.png")
+
+
+def test_a_space_of_a_file_has_a_heat_map(tmp_path: Path) -> None:
+    """Blocks of one decision have one column; filters may be called channels."""
+    file = tmp_path / "tiny.toml"
+    file.write_text(TINY)
+    space = read_space(file)
+    assert isinstance(space, ChainSpace)
+    rows = [make_row(layer.key, 0.01 * (1 + i)) for i, layer in enumerate(space.layers)]
+    table = LatencyTable.from_rows("tiny", CONDITION, rows, provenance=PROVENANCE)
+    figure = plot_blocks(table, space)
+    texts = drawn(figure)
+    assert {"early", "late\nchannels", "kernel of the block's layers"} <= set(texts)
+    shapes = [np.asarray(axes.images[0].get_array()).shape for axes in figure.axes if axes.images]
+    assert shapes == [(2, 1), (3, 2)]
