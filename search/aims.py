@@ -22,19 +22,21 @@ def describe_bounds(config: RunConfig) -> str:
     """Return the target and the limits of a run in words, empty if there are none."""
     bounds = []
     if isinstance(config.reward, Reward):
-        bounds.append(f"the target of {config.reward.target_ms:g} ms")
+        bounds.append(f"the target of {config.reward.target_ms:g} {latency_unit(config)}")
     bounds += [f"{name} of at most {limit:g}" for name, limit in config.limits.items()]
     return " and ".join(bounds)
 
 
-def describe_reward(reward: Reward | Penalty) -> str:
-    """Return what a reward is, and what it is worth to be faster, in words."""
+def describe_reward(config: RunConfig) -> str:
+    """Return what the reward of a run is, and what it is worth to be faster, in words."""
+    reward = config.reward
     if isinstance(reward, Penalty):
         return (
             f"quality - {reward.weight:g} x {_unit(reward)}: a {_unit(reward)} less is worth"
             f" {reward.weight:g} of quality"
         )
-    target, alpha, beta = f"{reward.target_ms:g} ms", reward.alpha, reward.beta
+    target = f"{reward.target_ms:g} {latency_unit(config)}"
+    alpha, beta = reward.alpha, reward.beta
     if reward.kind == "absolute":
         return (
             f"quality - {-beta:g} x |latency / {target} - 1|: each 10 % that a network is off the"
@@ -52,10 +54,15 @@ def describe_reward(reward: Reward | Penalty) -> str:
     )
 
 
+def latency_unit(config: RunConfig) -> str:
+    """Return the unit of a run's latencies: multiply-adds may stand in for them."""
+    return "million multiply-adds" if config.latency == "madds" else "ms"
+
+
 def describe_latency(config: RunConfig) -> str:
     """Return what latencies of a run are, for an axis: predicted, measured, or stood in for."""
     kind = config.latency.partition(":")[0]
-    if kind == "madds":
+    if config.latency == "madds":
         return "multiply-adds (millions), in place of latency"
     words = {"table": "predicted latency (ms)", "device": "measured latency (ms)"}
     return words.get(kind, "latency (ms)")

@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import mean, stdev
 
+from search.aims import describe_bounds, latency_unit
 from search.config import RunConfig
 from search.errors import RunError, RunExists
 from search.run import SearchResult, load
@@ -160,9 +161,10 @@ def load_seeds(out: Path) -> Repeats:
 def format_repeats(repeats: Repeats) -> str:
     """Return it in a few lines of text."""
     n, met = len(repeats.results), len(repeats.best)
-    within = "" if repeats.config.target_ms is None else f" of {repeats.config.target_ms:g} ms"
-    lines = [f"{repeats.out}: {n} seeds, {met} met the target{within} and all limits"]
-    for name, unit, digits in (("quality", "", 4), ("latency_ms", " ms", 3), ("reward", "", 4)):
+    bounds = describe_bounds(repeats.config) or "no bounds"
+    lines = [f"{repeats.out}: {n} seeds, {met} of them met {bounds}"]
+    latency = f" {latency_unit(repeats.config)}"
+    for name, unit, digits in (("quality", "", 4), ("latency_ms", latency, 3), ("reward", "", 4)):
         if found := repeats.spread(name):
             label = name.removesuffix("_ms")
             lines.append(

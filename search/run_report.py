@@ -128,7 +128,7 @@ def search_section(
     curves = {name: [best_curve(r) for r in results] for name, results in runs.items()}
     intervals = " Bars: where 90 % of measurements would lie." if reaches_ms else ""
     parts: list[Part] = [
-        Table(["searcher", "proposals", "networks", f"best {quality}", "its ms"], rows),
+        Table(["searcher", "proposals", "networks", f"best {quality}", "its latency"], rows),
         Plot(
             plot_curves(curves, quality=quality),
             "Best network within the target after so many distinct evaluations.",
@@ -205,7 +205,7 @@ def _numbers(numbers: Sequence[float], digits: int) -> str:
 def _spreads(repeats: Repeats) -> Facts:
     met, n = len(repeats.best), len(repeats.results)
     facts = [("met the target", f"{met} of {n}", "seeds, with all limits")]
-    for number, name, digits in (("quality", "best quality", 4), ("latency_ms", "its ms", 3),
+    for number, name, digits in (("quality", "best quality", 4), ("latency_ms", "its latency", 3),
                                  ("reward", "its reward", 4)):  # fmt: skip
         if found := repeats.spread(number):
             spread = f"{found.mean:.{digits}f} ± {found.std:.{digits}f}"
@@ -224,7 +224,7 @@ def _seeds(repeats: Repeats) -> Table:
             f"{best.quality:.4f}", f"{best.latency_ms:.3f}", f"{best.reward:.4f}", best.hash
         ]  # fmt: skip
         rows.append([str(seed), str(len(result.trials)), str(result.distinct), *found])
-    header = ["seed", "proposals", "networks", "best quality", "its ms", "reward", "network"]
+    header = ["seed", "proposals", "networks", "best quality", "its latency", "reward", "network"]
     return Table(header, rows)
 
 

@@ -11,7 +11,7 @@ import numpy as np
 from networks.errors import NetworkError
 from networks.names import name_network
 from networks.spaces import DecodingSpace
-from search.aims import describe_bounds, describe_latency, describe_reward
+from search.aims import describe_bounds, describe_latency, describe_reward, latency_unit
 from search.assembly import space_of
 from search.baselines import (
     CHEAP_S,
@@ -21,6 +21,7 @@ from search.baselines import (
     loses_to_random,
 )
 from search.book import meets
+from search.config import RunConfig
 from search.monitor import FIRST, Curves
 from search.plots import plot_progress
 from search.quality_noise import (
@@ -55,7 +56,7 @@ def facts(result: SearchResult) -> list[Part]:
     aim = describe_bounds(config) or "no bounds"
     numbers = [
         ("best quality", "none" if best is None else f"{best.quality:.4f}", f"within {aim}"),
-        ("its latency", *(("none", "") if best is None else _latency(best))),
+        ("its latency", *(("none", "") if best is None else _latency(best, config))),
         ("networks", f"{result.distinct}", f"of {len(result.trials)} proposals"),
         ("within bounds", f"{inside}", f"{100 * inside / max(1, len(new)):.0f} % of networks"),
         ("failed", f"{failed}", f"{100 * failed / max(1, len(new)):.0f} % of networks"),
@@ -81,8 +82,9 @@ def aim_section(result: SearchResult) -> Section:
         "Aim",
         [
             Table([], [
-                ["reward", describe_reward(config.reward)],
-                ["target", "none" if config.target_ms is None else f"{config.target_ms:g} ms"],
+                ["reward", describe_reward(config)],
+                ["target", "none" if config.target_ms is None
+                           else f"{config.target_ms:g} {latency_unit(config)}"],
                 ["limits", limits or "none"],
                 ["space", config.space],
                 ["quality", config.evaluator],
@@ -101,7 +103,7 @@ def best_section(result: SearchResult) -> Section:
     best, config = result.best, result.config
     if best is None:
         return Section("Best network", [Notice(no_best(result))])
-    latency, interval = _latency(best)
+    latency, interval = _latency(best, config)
     words = [f"Trial {best.number}: quality {best.quality:.4f}, latency {latency}"]
     words += [f" ({interval})"] if interval else []
     words.append(f", reward {best.reward:.4f}")
@@ -287,16 +289,17 @@ def _top(result: SearchResult) -> Table:
             str(place), str(t.number), f"{t.quality:.4f}", f"{t.latency_ms:.3f}", interval,
             f"{t.reward:.4f}", *costs, t.hash,
         ])  # fmt: skip
-    header = ["", "trial", "quality", "ms", "90 % interval", "reward", *names, "network"]
+    header = ["", "trial", "quality", "latency", "90 % interval", "reward", *names, "network"]
     return Table(header, rows)
 
 
-def _latency(trial: Trial) -> tuple[str, str]:
+def _latency(trial: Trial, config: RunConfig) -> tuple[str, str]:
     """Return the latency, and its interval in words or nothing."""
+    unit = latency_unit(config)
     if trial.interval_ms is None:
-        return f"{trial.latency_ms:.3f} ms", ""
+        return f"{trial.latency_ms:.3f} {unit}", ""
     low, high = trial.interval_ms
-    return f"{trial.latency_ms:.3f} ms", f"90 %: {low:.3f} to {high:.3f} ms"
+    return f"{trial.latency_ms:.3f} {unit}", f"90 %: {low:.3f} to {high:.3f} {unit}"
 
 
 def _describe_ranking(

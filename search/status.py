@@ -19,6 +19,7 @@ from pathlib import Path
 from statistics import mean, median
 from typing import TYPE_CHECKING, Literal
 
+from search.aims import describe_bounds, latency_unit
 from search.config import RunConfig
 from search.run_directory import RunDirectory
 from search.trials import FailedTrial, Trial, TrialStore
@@ -119,11 +120,11 @@ def format_status(status: RunStatus) -> str:
     """Return it in a few lines of text."""
     lines = [f"{status.run}: {_headline(status)}", _counts(status)]
     if status.best is None:
-        lines.append(f"best: none yet within {_bounds(status.config)}")
+        lines.append(f"best: none yet within {describe_bounds(status.config) or 'the limits'}")
     else:
-        lines.append(f"best: {_words(status.best)}, trial {status.best.number}")
+        lines.append(f"best: {_words(status.best, status.config)}, trial {status.best.number}")
     if status.last is not None:
-        lines.append(f"last: {_words(status.last)}, trial {status.last.number}")
+        lines.append(f"last: {_words(status.last, status.config)}, trial {status.last.number}")
     return "\n".join(lines)
 
 
@@ -136,7 +137,7 @@ def status_table(status: RunStatus) -> RenderableType:
 
     table = Table(box=None, pad_edge=False)
     table.add_column("", justify="left")
-    for name in ("trial", "quality", "latency ms", "reward"):
+    for name in ("trial", "quality", f"latency, {latency_unit(status.config)}", "reward"):
         table.add_column(name, justify="right")
     rows = [(f"{place}", trial) for place, trial in enumerate(status.leaders, start=1)]
     for label, trial in (*rows, *([("last", status.last)] if status.last else [])):
@@ -150,7 +151,11 @@ def status_table(status: RunStatus) -> RenderableType:
             cells = [Text("failed: " + trial.reason, overflow="ellipsis", no_wrap=True)]
         table.add_row(label, str(trial.number), *cells)
     bar = ProgressBar(total=status.config.budget, completed=status.told, width=40)
-    note = [] if status.leaders else [Text(f"none yet within {_bounds(status.config)}")]
+    note = (
+        []
+        if status.leaders
+        else [Text(f"none yet within {describe_bounds(status.config) or 'the limits'}")]
+    )
     return Group(Text(_headline(status)), bar, Text(_counts(status)), *note, table)
 
 
@@ -170,16 +175,11 @@ def _counts(status: RunStatus) -> str:
     return f"{status.distinct} networks, {failed}"
 
 
-def _bounds(config: RunConfig) -> str:
-    bounds = [] if config.target_ms is None else [f"the target of {config.target_ms:g} ms"]
-    bounds += [f"{name} of {limit:g}" for name, limit in config.limits.items()]
-    return " and ".join(bounds) or "the limits"
-
-
-def _words(trial: Trial | FailedTrial) -> str:
+def _words(trial: Trial | FailedTrial, config: RunConfig) -> str:
     if isinstance(trial, FailedTrial):
         return f"failed: {trial.reason}"
-    return f"quality {trial.quality:.4f} at {_latency(trial)} ms, reward {trial.reward:.4f}"
+    unit = latency_unit(config)
+    return f"quality {trial.quality:.4f} at {_latency(trial)} {unit}, reward {trial.reward:.4f}"
 
 
 def _latency(trial: Trial) -> str:

@@ -89,7 +89,7 @@ def test_seeds_are_runs_whose_spread_is_told(tmp_path: Path) -> None:
     assert found["quality"]["std"] == pytest.approx(stdev(qualities))
     assert (found["quality"]["low"], found["quality"]["high"]) == (min(qualities), max(qualities))
     assert (found["seeds"], found["met_target"]) == ([0, 1, 4], 3)
-    assert "3 seeds, 3 met the target of 50 ms" in format_repeats(repeats)
+    assert "3 seeds, 3 of them met the target of 50 ms" in format_repeats(repeats)
     assert load_seeds(tmp_path).to_dict() == repeats.to_dict()
     for seed, result in repeats.results.items():
         alone = Searches()(replace(config(budget=24), seed=seed), tmp_path / f"alone-{seed}")
@@ -132,7 +132,7 @@ def test_no_seed_meets_the_target(tmp_path: Path) -> None:
     found = repeats.to_dict()
     assert (found["met_target"], found["quality"], found["shared_best"]) == (0, None, None)
     assert format_repeats(repeats).splitlines() == [
-        f"{tmp_path}: 2 seeds, 0 met the target of 50 ms and all limits"
+        f"{tmp_path}: 2 seeds, 0 of them met the target of 50 ms"
     ]
     assert Spread.of([]) is None
 

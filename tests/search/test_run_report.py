@@ -133,9 +133,9 @@ def test_a_run_that_loses_to_random_says_so(config: RunConfig, tmp_path: Path) -
 
 
 @pytest.mark.parametrize("kind", ["absolute", "hard", "soft"])
-def test_rewards_in_words_are_what_rewards_do(kind: str) -> None:
+def test_rewards_in_words_are_what_rewards_do(kind: str, config: RunConfig) -> None:
     reward = make_reward(kind, target_ms=80)
-    words = describe_reward(reward)
+    words = describe_reward(replace(config, reward=reward))
     late = 0.7 - reward(0.7, 88.0)
     if kind == "absolute":
         assert f"costs {late:.2g} of quality" in words
@@ -147,8 +147,8 @@ def test_rewards_in_words_are_what_rewards_do(kind: str) -> None:
 
 
 def test_a_penalty_and_latencies_in_words(config: RunConfig) -> None:
-    assert "0.01 x million madds" in describe_reward(Penalty(0.01, "madds"))
-    assert "0.02 x ms" in describe_reward(Penalty(0.02))
+    assert "0.01 x million madds" in describe_reward(replace(config, reward=Penalty(0.01, "madds")))
+    assert "0.02 x ms" in describe_reward(replace(config, reward=Penalty(0.02)))
     for latency, words in {"table:x": "predicted", "device:local": "measured", "csv": "latency",
                            "madds": "multiply-adds"}.items():  # fmt: skip
         assert describe_latency(replace(config, latency=latency)).startswith(words)
