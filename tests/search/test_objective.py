@@ -9,7 +9,7 @@ from networks.costs import COST_NAMES, count_costs
 from networks.spaces import make_space
 from search.costs import costs_of
 from search.errors import RewardError
-from search.objective import COSTS, Cost, Objective, Penalty
+from search.objective import COSTS, Objective, Penalty
 from search.rewards import make_reward
 from tests.search.spaces import ConvSpace
 
@@ -35,7 +35,7 @@ def test_costs_of_any_other_space() -> None:
 
 class TestObjective:
     quality = np.array([0.7, 0.8, 0.9])
-    costs: ClassVar[dict[Cost, np.ndarray]] = {
+    costs: ClassVar[dict[str, np.ndarray]] = {
         "latency_ms": np.array([8.0, 10.0, 15.0]),
         "params": np.array([1e6, 3e6, 2e6]),
     }

@@ -21,6 +21,7 @@ from search.errors import (
     StoreError,
 )
 from search.evaluators.evaluator import Evaluation
+from search.rewards import Reward
 from search.run import Progress, SearchResult, evaluation_seed, load, resume, run_search
 from search.run_directory import RunDirectory
 from search.searchers import make_searcher
@@ -58,6 +59,7 @@ def test_a_run_spends_its_budget_and_says_what_it_found(tmp_path: Path) -> None:
     assert result.best.quality == max(t.quality for t in within)
     assert result.best in result.front
     reward = result.config.reward
+    assert isinstance(reward, Reward)
     objective = Additive(SPACE)
     for trial in scored:
         genotypes = SPACE.canonical([trial.genotype])
