@@ -201,12 +201,7 @@ def assemble(
             config.evaluator, space, config.settings, study, space_name=config.space
         ) as evaluator,
     ):
-        target_ms, fastest_ms = config.target_ms, source.fastest_ms
-        if target_ms is not None and fastest_ms is not None and target_ms < fastest_ms:
-            raise RunError(
-                f"the target of {target_ms:g} ms is below the fastest network of"
-                f" {config.space}, predicted at {fastest_ms:.3f} ms; choose a larger target"
-            )
+        require_reachable(config, source)
         costs = costs_needed(config, space)
         seen = _feasible(config, space, source) if config.settings.get("feasible") else space
         searcher = _searcher(config, seen, space, aim_of(config, source, costs))
@@ -215,6 +210,20 @@ def assemble(
         ]  # fmt: skip
         told = tuple(note for note in notes if note)
         yield Parts(space, source, evaluator, searcher, costs, told)
+
+
+def require_reachable(config: RunConfig, source: Source) -> None:
+    """Check that some network meets the target, where the fastest is known.
+
+    Raises:
+        RunError: none does.
+    """
+    target_ms, fastest_ms = config.target_ms, source.fastest_ms
+    if target_ms is not None and fastest_ms is not None and target_ms < fastest_ms:
+        raise RunError(
+            f"the target of {target_ms:g} ms is below the fastest network of"
+            f" {config.space}, predicted at {fastest_ms:.3f} ms; choose a larger target"
+        )
 
 
 def costs_needed(config: RunConfig, space: Space) -> CountCosts | None:

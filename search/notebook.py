@@ -32,7 +32,7 @@ from latency_tables.table import LatencyTable
 from networks.errors import NetworkError
 from networks.network import ImageNetwork
 from networks.spaces.space import Genotypes, Space
-from search.assembly import aim_of, costs_needed, space_of
+from search.assembly import aim_of, costs_needed, require_reachable, space_of
 from search.config import RunConfig
 from search.errors import RunError, RunExists
 from search.evaluators.evaluator import Evaluator
@@ -106,7 +106,8 @@ class Run:
             out: the run's directory; None: a new temporary one, which the system may clear.
 
         Raises:
-            RunError: neither a target nor a reward, or ``out`` holds another search's run.
+            RunError: neither a target nor a reward, a target that nothing meets, or ``out`` holds
+                another search's run.
             TableError: the table lacks a layer of the space.
             SearchError: as `search.run.run_search`.
         """
@@ -126,6 +127,7 @@ class Run:
             reward=reward, preset=preset, budget=budget, batch=batch, seed=seed,
             limits=limits or {},
         )  # fmt: skip
+        require_reachable(config, source)
         costs = costs_needed(config, space)
         if isinstance(searcher, str):
             aim = aim_of(config, source, costs)
