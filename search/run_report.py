@@ -9,10 +9,10 @@ import numpy as np
 import numpy.typing as npt
 
 from search.aims import describe_aim, describe_bounds, describe_latency
-from search.baselines import compare_baselines, load_baselines
+from search.baselines import load_baselines
 from search.book import meets
+from search.honesty import honesty_of
 from search.plots import plot_curves, plot_front
-from search.quality_noise import QualityNoise, lead_of, noise_of_repeats, quality_noise
 from search.repeats import Repeats, Spread, load_seeds
 from search.report import Facts, Part, Plot, Section, Table, format_report
 from search.run import SearchResult, load
@@ -57,16 +57,16 @@ def report_run(result: SearchResult) -> str:
     Raises:
         RunError: what lies in the directory cannot be read.
     """
-    baselines, noise = load_baselines(result.run), quality_noise(result)
-    standings = compare_baselines(result, baselines, noise=difference_noise(result, noise))
+    baselines = load_baselines(result.run)
+    honesty = honesty_of(result, baselines=baselines)
     runs = {_name(result): [result], **{name: [found] for name, found in baselines.items()}}
     sections = [
         Section("Result", facts(result)),
         best_section(result),
         aim_section(result),
         search_section(runs),
-        standing_section(result, standings),
-        noise_section(result, noise),
+        standing_section(honesty),
+        noise_section(honesty),
         progress_section(result),
         proposers_section(result),
         failures_section(result),
@@ -87,13 +87,12 @@ def report_repeats(repeats: Repeats) -> str:
         for name, baseline in load_baselines(result.run).items():
             runs.setdefault(name, []).append(baseline)
     winner = max((r for r in results if r.best), key=_best_quality, default=results[0])
-    noise = quality_noise(winner, results) or noise_of_repeats(results)
     sections = [
         Section("Result", [_spreads(repeats), _seeds(repeats)]),
         best_section(winner),
         aim_section(winner),
         search_section(runs),
-        noise_section(winner, noise),
+        noise_section(honesty_of(winner, others=results)),
     ]
     n = len(results)
     return format_report(f"Search {repeats.out.name}: {n} seeds", _lead(winner, n), sections)
@@ -158,12 +157,6 @@ def best_curve(result: SearchResult) -> Floats:
     ]
     best = np.maximum.accumulate(np.array(qualities))
     return np.where(np.isfinite(best), best, np.nan)
-
-
-def difference_noise(result: SearchResult, noise: QualityNoise | None) -> float | None:
-    """Return how far two qualities may be apart by noise alone, near the run's best; or None."""
-    lead = None if noise is None else lead_of(result, noise)
-    return None if lead is None else lead.noise
 
 
 def _lead(result: SearchResult, seeds: int = 1) -> str:

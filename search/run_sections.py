@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import closing, suppress
 
 import numpy as np
@@ -13,25 +13,14 @@ from networks.names import name_network
 from networks.spaces import DecodingSpace
 from search.aims import describe_bounds, describe_latency, describe_reward, latency_unit
 from search.assembly import space_of
-from search.baselines import (
-    CHEAP_S,
-    Standing,
-    describe_standings,
-    evaluation_s,
-    loses_to_random,
-)
+from search.baselines import CHEAP_S, describe_standings, evaluation_s
 from search.book import meets
 from search.config import RunConfig
+from search.honesty import Honesty
 from search.monitor import FIRST, Curves
 from search.plots import plot_progress
-from search.quality_noise import (
-    Lead,
-    QualityNoise,
-    describe_lead,
-    lead_of,
-    probability_within,
-)
-from search.ranking import RankingNoise, run_ranking_noise
+from search.quality_noise import QualityNoise, describe_lead, probability_within
+from search.ranking import RankingNoise
 from search.report import Code, Facts, Notice, Part, Plot, Section, Table
 from search.run import SearchResult
 from search.run_directory import RunDirectory
@@ -129,8 +118,9 @@ def best_section(result: SearchResult) -> Section:
     return Section("Best network", [*parts, _top(result)])
 
 
-def standing_section(result: SearchResult, standings: Sequence[Standing]) -> Section:
-    """Return how random and local search stand beside the run."""
+def standing_section(honesty: Honesty) -> Section:
+    """Return how random and local search stand beside a run."""
+    result, standings = honesty.result, honesty.standings
     if not standings:
         seconds = evaluation_s(result)
         cost = "" if seconds is None else f"; here it took {seconds:.2g} s"
@@ -139,34 +129,19 @@ def standing_section(result: SearchResult, standings: Sequence[Standing]) -> Sec
             f" network needs takes at most {CHEAP_S:g} s{cost}.",
         ])  # fmt: skip
     words = describe_standings(result, standings)
-    return Section("Baselines", [Notice(words) if loses_to_random(standings) else words])
+    return Section("Baselines", [Notice(words) if honesty.loses_to_random else words])
 
 
-def noise_section(result: SearchResult, noise: QualityNoise | None) -> Section:
+def noise_section(honesty: Honesty) -> Section:
     """Return whether the winner's lead is larger than the noise, of quality and of latency."""
-    lead = None if noise is None else lead_of(result, noise)
-    words = describe_lead(lead, noise)
+    lead, ranking = honesty.lead, honesty.ranking
+    words = describe_lead(lead, honesty.noise)
     parts: list[Part] = [Notice(words) if lead is not None and not lead.is_clear else words]
-    ranking = run_ranking_noise(result, noise=noise)
     if ranking is None:
         parts.append("The errors of latencies are not known.")
     else:
-        parts.append(_describe_ranking(ranking, result, noise))
+        parts.append(_describe_ranking(ranking, honesty.result, honesty.noise))
     return Section("Noise", parts)
-
-
-def summarize_noise(result: SearchResult, noise: QualityNoise | None) -> dict[str, object]:
-    """Return what is known of a run's noise as JSON's values: ``quality``, ``lead``, ``ranking``.
-
-    Each is None where it is not known.
-    """
-    lead: Lead | None = None if noise is None else lead_of(result, noise)
-    ranking = run_ranking_noise(result, noise=noise)
-    return {
-        "quality": noise and {"std": noise.std, "images": noise.images, "source": noise.source},
-        "lead": lead and lead.to_dict(),
-        "ranking": ranking and ranking.to_dict(),
-    }
 
 
 def progress_section(result: SearchResult) -> Section:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator
 from dataclasses import replace
@@ -16,6 +17,7 @@ from search.aims import describe_latency, describe_reward
 from search.baselines import run_baselines
 from search.config import RunConfig
 from search.errors import NotARun
+from search.honesty import honesty_of
 from search.latency import Latency
 from search.objective import Penalty
 from search.plots import plot_curves
@@ -24,7 +26,6 @@ from search.report import Facts, Notice, Part, Section, Table, format_report
 from search.rewards import make_reward
 from search.run import SearchResult, resume, run_search
 from search.run_report import report_path, report_run
-from search.run_sections import summarize_noise
 from search.searchers import make_searcher
 from search.trials import Trial
 from tests.search.spaces import Additive
@@ -67,8 +68,7 @@ def config() -> RunConfig:
 
 def test_a_page_says_all_there_is_to_know(config: RunConfig, tmp_path: Path) -> None:
     result = search(config, tmp_path / "run")
-    alone = report_run(result)
-    assert "No random or local search was run beside this one" in alone
+    assert "No random or local search was run beside this one" in report_run(result)
     run_baselines(search, result)
     page = report_path(tmp_path / "run")
     assert result.best is not None
@@ -90,9 +90,19 @@ def test_a_page_says_all_there_is_to_know(config: RunConfig, tmp_path: Path) -> 
     ):
         assert text in page, text
     assert not re.search(r"(src|href)=\"(?!#|data:)|url\((?!#)|@import|<script", page)
-    noise = summarize_noise(result, None)
-    assert (noise["quality"], noise["lead"]) == (None, None)
-    assert noise["ranking"] is not None
+    honesty = honesty_of(result)
+    values = json.loads(json.dumps(honesty.to_dict(), allow_nan=False))
+    assert [baseline["name"] for baseline in values["baselines"]] == ["random"]
+    assert values["loses_to_random"] is honesty.loses_to_random
+    assert values["noise"]["quality"]["std"] == 0.002
+    assert values["noise"]["lead"]["is_clear"] is (values["noise"]["lead"]["rivals"] == 0)
+    assert 0.5 < values["noise"]["probability_within_target"] <= 1
+    assert values["noise"]["ranking"]["networks"] > 1
+    for line in honesty.lines():
+        assert line in page
+    alone = honesty_of(result, baselines={})
+    assert alone.to_dict()["loses_to_random"] is None
+    assert len(alone.lines()) == 1
 
 
 def test_a_page_of_several_seeds(config: RunConfig, tmp_path: Path) -> None:
