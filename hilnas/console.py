@@ -10,13 +10,14 @@ from __future__ import annotations
 import contextlib
 import functools
 import json
+import math
 import os
 import re
 import shlex
 import sys
 import time
 import traceback
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, ParamSpec
 
@@ -137,6 +138,11 @@ def columns(header: Sequence[str], rows: Sequence[Sequence[str]], *, text_column
         ).rstrip()
         for line in lines
     )
+
+
+def decimals_of(latencies_ms: Iterable[float]) -> int:
+    """Return how many decimals show four digits of the smallest latency; three or more."""
+    return max(3, 3 - math.floor(math.log10(min(latencies_ms))))
 
 
 @contextlib.contextmanager

@@ -14,6 +14,7 @@ from hilnas.console import (
     TableArgument,
     Width,
     columns,
+    decimals_of,
     emit,
     progress_bar,
     table_app,
@@ -106,11 +107,16 @@ def table_count(
     ]
     if not within.high:
         lines.append(f"No network is that fast: the fastest takes {priced.fastest_ms:.4g} ms.")
+    decimals = decimals_of([priced.fastest_ms])
+    of_step = max(3, math.ceil(-math.log10(step_us / 1e3)))  # quantiles are whole steps
     lines += ["", columns(["networks", "within ms"], [
-        [f"{100 * share:g} %", f"{latency_ms:.3f}"]
+        [f"{100 * share:g} %", f"{latency_ms:.{of_step}f}"]
         for share, latency_ms in zip(shares, latencies_ms, strict=True)
     ])]  # fmt: skip
-    lines += ["", f"fastest {priced.fastest_ms:.3f} ms, slowest {priced.slowest_ms:.3f} ms"]
+    lines += [
+        "",
+        f"fastest {priced.fastest_ms:.{decimals}f} ms, slowest {priced.slowest_ms:.{decimals}f} ms",
+    ]
     lines += [f"fastest network: {fastest}", "", NOTE]
     emit(values, "\n".join(lines), as_json=as_json)
 

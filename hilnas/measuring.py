@@ -31,6 +31,7 @@ from hilnas.console import (
     Seed,
     Width,
     app,
+    decimals_of,
     emit,
     parse_duration,
     progress_bar,
@@ -254,9 +255,10 @@ def measure(
         "statistic": result.statistic, "condition": result.condition.to_dict(),
         "settled": result.settled,
     }  # fmt: skip
+    decimals = decimals_of([result.latency_ms])
     text = (
-        f"{result.latency_ms:.3f} ms ({result.statistic}); another session lies in"
-        f" {low:.3f} to {high:.3f} ms with 90 % probability"
+        f"{result.latency_ms:.{decimals}f} ms ({result.statistic}); another session lies in"
+        f" {low:.{decimals}f} to {high:.{decimals}f} ms with 90 % probability"
         + ("" if result.settled else "; unstable: the visits did not come to agree")
     )
     emit(values, text, as_json=as_json)

@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from hilnas.console import columns, emit, named_network
+from hilnas.console import columns, decimals_of, emit, named_network
 
 if TYPE_CHECKING:
     from latency_tables.operator_pricing import TimeShare
@@ -39,8 +39,9 @@ def show_by_operator(table: LatencyTable, text: str, *, as_json: bool) -> None:
         "slowest": [dataclasses.asdict(share) for share in slowest],
     }  # fmt: skip
     count = sum(kind.operators for kind in kinds if kind.name != CALL)
+    decimals = decimals_of([prediction.latency_ms])
     lines = [
-        f"{text} by {table.name}: {prediction.latency_ms:.3f} ms in {count} operators",
+        f"{text} by {table.name}: {prediction.latency_ms:.{decimals}f} ms in {count} operators",
         "",
         _columns("kind", kinds),
         "",

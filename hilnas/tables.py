@@ -10,6 +10,7 @@ from hilnas.console import (
     Json,
     TableArgument,
     columns,
+    decimals_of,
     emit,
     named_network,
     say,
@@ -105,15 +106,17 @@ def table_predict(
         }
         for name, p in predicted
     ]  # fmt: skip
+    decimals = decimals_of(p.latency_ms for _, p in predicted)
     rows = [
-        [name, f"{p.latency_ms:.3f}", *_spread(p.std_ms, p.interval())] for name, p in predicted
+        [name, f"{p.latency_ms:.{decimals}f}", *_spread(p.std_ms, p.interval(), decimals)]
+        for name, p in predicted
     ]
     header = ["network", "ms", "std", f"{100 * LEVEL:.0f} % low", "high"]
     told = {"predictions": values, "level": LEVEL, "predicted_share": share}
     emit(told, columns(header, rows), as_json=as_json)
 
 
-def _spread(std_ms: float | None, interval: tuple[float, float] | None) -> list[str]:
+def _spread(std_ms: float | None, interval: tuple[float, float] | None, decimals: int) -> list[str]:
     if std_ms is None or interval is None:
         return ["unknown"] * 3
-    return [f"{value:.3f}" for value in (std_ms, *interval)]
+    return [f"{value:.{decimals}f}" for value in (std_ms, *interval)]

@@ -18,6 +18,7 @@ from hilnas.console import (
     Seed,
     TableArgument,
     columns,
+    decimals_of,
     emit,
     parse_duration,
     progress_bar,
@@ -183,12 +184,12 @@ def _networks(
     from networks.published import PUBLISHED
     from networks.spaces.nasnet import NasNetSpace
 
-    drawn: tuple[NamedNetwork, ...]
+    drawn: list[NamedNetwork] = []
     if isinstance(space, NasNetSpace):
-        drawn = draw_networks(space, n, seed=seed, table=table)
+        drawn += draw_networks(space, n, seed=seed, table=table)
     else:
-        drawn = draw_networks(space, n, seed=seed, table=table)
-    chosen: dict[str, NamedNetwork] = {f"random-{i}": net for i, net in enumerate(drawn, start=1)}
+        drawn += draw_networks(space, n, seed=seed, table=table)
+    chosen = {f"random-{number}": network for number, network in enumerate(drawn, start=1)}
     if published:
         size = space.image.height
         chosen |= {name: find_network(f"{name},resolution={size}") for name in PUBLISHED}
@@ -242,9 +243,10 @@ def _text(result: Validation) -> str:
     ]
     figures.append([f"worst_pct ({result.worst.network})", f"{result.worst.error_pct:.4g}"])
     header = ["network", "predicted ms", "90 % interval", "measured ms", "again", "error %"]
+    decimals = decimals_of(point.predicted_ms for point in result.points)
     parts = [
         columns(["figure", "value"], figures),
-        columns(header, [_row(point) for point in result.points]),
+        columns(header, [_row(point, decimals) for point in result.points]),
     ]
     left_out = [f"{name}: {why}" for name, why in {**result.unpriced, **result.failed}.items()]
     if left_out:
@@ -257,13 +259,13 @@ def _text(result: Validation) -> str:
     return "\n\n".join(parts)
 
 
-def _row(point: ValidatedNetwork) -> list[str]:
+def _row(point: ValidatedNetwork, decimals: int) -> list[str]:
     low_high = point.interval_ms
     return [
         point.network,
-        f"{point.predicted_ms:.3f}",
-        "unknown" if low_high is None else f"{low_high[0]:.3f} to {low_high[1]:.3f}",
-        f"{point.first_ms:.3f}",
-        f"{point.second_ms:.3f}",
+        f"{point.predicted_ms:.{decimals}f}",
+        "unknown" if low_high is None else " to ".join(f"{end:.{decimals}f}" for end in low_high),
+        f"{point.first_ms:.{decimals}f}",
+        f"{point.second_ms:.{decimals}f}",
         f"{point.error_pct:+.2f}",
     ]
