@@ -19,7 +19,7 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 from search.data_sources import FREE, TEST, VALIDATION, Parts, Progress, Raw
 from search.errors import DatasetError
@@ -58,10 +58,10 @@ def load_image_folder(folder: Path, *, resolution: int, progress: Progress | Non
             content = file.path.read_bytes()
             with Image.open(io.BytesIO(content)) as image:
                 grey, images[number] = _pixels(image, resolution)
+        except UnidentifiedImageError as error:
+            raise DatasetError(f"{file.path} is no PNG or JPEG; mend or remove it") from error
         except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-            raise DatasetError(
-                f"{file.path} is damaged, or no image ({error}); mend or remove it"
-            ) from error
+            raise DatasetError(f"{file.path} is damaged ({error}); mend or remove it") from error
         is_grey &= grey
         digest.update(f"{file.path.relative_to(folder)}:{len(content)}:".encode() + content)
         if progress is not None:

@@ -99,7 +99,7 @@ def test_the_files_identify_the_images_whatever_the_resolution(folder: Path) -> 
 @pytest.mark.parametrize("content", [b"", b"no image", b"\x89PNG\r\n\x1a\n\0\0"])
 def test_a_damaged_image_is_named(folder: Path, content: bytes) -> None:
     (folder / "good" / "07.png").write_bytes(content)
-    with pytest.raises(DatasetError, match=r"good/07.png is damaged, or no image"):
+    with pytest.raises(DatasetError, match=r"good/07.png is (damaged|no PNG)"):
         load_dataset(folder)
 
 

@@ -145,16 +145,22 @@ def test_a_worker_that_dies_and_a_loss_that_is_nan_are_failures(view: SearchView
 STOPPING = TrainingSettings(epochs=4, train_images=256, batch=32)
 CONFIG = RunConfig(
     space="widths", latency="width", evaluator="training", searcher="random",
-    reward=make_reward("absolute", target_ms=10), budget=18, batch=2, lookahead=2, seed=5,
+    reward=make_reward("absolute", target_ms=10), budget=14, batch=2, lookahead=2, seed=5,
 )  # fmt: skip
 
 
 def search(
-    view: SearchView, out: Path, progress: Callable[[int, float], None] | None = None
+    view: SearchView,
+    out: Path,
+    progress: Callable[[int, float], None] | None = None,
+    *,
+    workers: int = 2,
 ) -> SearchResult:
     """Start or continue a run whose trainings may be stopped."""
     space, rule = WidthSpace(), MedianStop(0.5, under_way=CONFIG.batch * CONFIG.lookahead)
-    with TrainingEvaluator(space, view, STOPPING, stop=rule, progress=progress) as evaluator:
+    with TrainingEvaluator(
+        space, view, STOPPING, workers=workers, stop=rule, progress=progress
+    ) as evaluator:
         searcher = make_searcher("random", space, seed=CONFIG.seed)
 
         def latency_ms(genotypes: Genotypes) -> npt.NDArray[np.float64]:
@@ -168,7 +174,7 @@ def search(
 def test_hopeless_trainings_end_early_and_a_run_goes_on_exactly(
     view: SearchView, tmp_path: Path
 ) -> None:
-    whole = search(view, tmp_path / "whole")
+    whole = search(view, tmp_path / "whole", workers=1)
     log = TrainingLog(tmp_path / "whole" / "trainings.jsonl").trainings
     stopped = [training for training in log if training.stopped]
     full = STOPPING.steps(len(view.train))
@@ -179,7 +185,7 @@ def test_hopeless_trainings_end_early_and_a_run_goes_on_exactly(
     assert all(qualities[t.number] == t.metrics["accuracy"] for t in log)
 
     def interrupt(number: int, share: float) -> None:
-        if number >= 11:
+        if number >= 9:
             raise KeyboardInterrupt
 
     broken = tmp_path / "broken"
