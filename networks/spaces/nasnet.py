@@ -131,7 +131,7 @@ class NasNetSpace(DecisionSpace):
         drawn = super().sample(n, rng)
         if uniform_over == "genotypes":
             return drawn
-        blocks = drawn.reshape(n, -1, _DECISIONS)
+        blocks = drawn.reshape(n, len(CELLS) * BLOCKS, _DECISIONS)
         for place in range(blocks.shape[1]):
             sides = (2 + place % BLOCKS) * len(OPERATORS)
             low, high = _pairs(sides)

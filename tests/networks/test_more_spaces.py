@@ -75,6 +75,8 @@ class TestEverySpace:
         drawn = space.sample(50, rng)
         canonical = space.canonical(drawn)
         assert np.array_equal(space.canonical(canonical), canonical)
+        for over in ("genotypes", "networks"):
+            assert space.sample(0, rng, uniform_over=over).shape == (0, len(space.decisions))
         uniform = space.sample(50, rng, uniform_over="networks")
         assert np.array_equal(space.canonical(uniform), uniform)
         near = space.neighbours(drawn[0])

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from networks.spaces.space import Space
 from search.errors import UnknownSearcher
 from search.local_search import LocalSearch
 from search.ppo import PRESETS, PPOSearch
@@ -19,8 +20,8 @@ from tests.search.spaces import Additive, ConvSpace
 
 
 class TestRandomSearch(SearcherContract):
-    def make(self, seed: int) -> Searcher:
-        return RandomSearch(SPACE, seed=seed)
+    def make(self, space: Space, seed: int) -> Searcher:
+        return RandomSearch(space, seed=seed)
 
     def test_every_network_is_equally_likely(self) -> None:
         space = ConvSpace(3)
@@ -31,8 +32,8 @@ class TestRandomSearch(SearcherContract):
 
 
 class TestLocalSearch(SearcherContract):
-    def make(self, seed: int) -> Searcher:
-        return LocalSearch(SPACE, seed=seed)
+    def make(self, space: Space, seed: int) -> Searcher:
+        return LocalSearch(space, seed=seed)
 
     def test_reaches_the_top_of_an_additive_space(self) -> None:
         space = ConvSpace(4, 4, 4, 4, 4, 4)
@@ -65,64 +66,64 @@ class TestLocalSearch(SearcherContract):
 
 
 class TestPaperPPO(SearcherContract):
-    def make(self, seed: int) -> Searcher:
-        return PPOSearch(SPACE, PRESETS["paper"], seed=seed)
+    def make(self, space: Space, seed: int) -> Searcher:
+        return PPOSearch(space, PRESETS["paper"], seed=seed)
 
 
 class TestSmallBudgetPPO(SearcherContract):
-    def make(self, seed: int) -> Searcher:
-        return PPOSearch(SPACE, PRESETS["small-budget"], seed=seed)
+    def make(self, space: Space, seed: int) -> Searcher:
+        return PPOSearch(space, PRESETS["small-budget"], seed=seed)
 
 
 class TestReinforce(SearcherContract):
-    def make(self, seed: int) -> Searcher:
-        return make_searcher("reinforce", SPACE, seed=seed)
+    def make(self, space: Space, seed: int) -> Searcher:
+        return make_searcher("reinforce", space, seed=seed)
 
 
 class TestPaperReinforce(SearcherContract):
-    def make(self, seed: int) -> Searcher:
-        return make_searcher("reinforce", SPACE, preset="paper", seed=seed)
+    def make(self, space: Space, seed: int) -> Searcher:
+        return make_searcher("reinforce", space, preset="paper", seed=seed)
 
 
 class TestEvolution(SearcherContract):
-    def make(self, seed: int) -> Searcher:
-        return make_searcher("evolution", SPACE, seed=seed)
+    def make(self, space: Space, seed: int) -> Searcher:
+        return make_searcher("evolution", space, seed=seed)
 
 
 class TestPaperEvolution(SearcherContract):
-    def make(self, seed: int) -> Searcher:
-        return make_searcher("evolution", SPACE, preset="paper", seed=seed)
+    def make(self, space: Space, seed: int) -> Searcher:
+        return make_searcher("evolution", space, preset="paper", seed=seed)
 
 
 class TestNSGA2(SearcherContract):
-    def make(self, seed: int) -> Searcher:
-        return make_searcher("nsga2", SPACE, seed=seed)
+    def make(self, space: Space, seed: int) -> Searcher:
+        return make_searcher("nsga2", space, seed=seed)
 
 
 class TestPaperNSGA2(SearcherContract):
-    def make(self, seed: int) -> Searcher:
-        return make_searcher("nsga2", SPACE, preset="paper", seed=seed)
+    def make(self, space: Space, seed: int) -> Searcher:
+        return make_searcher("nsga2", space, preset="paper", seed=seed)
 
 
 class TestTPE(SearcherContract):
-    def make(self, seed: int) -> Searcher:
-        return make_searcher("tpe", SPACE, seed=seed)
+    def make(self, space: Space, seed: int) -> Searcher:
+        return make_searcher("tpe", space, seed=seed)
 
 
 class TestGuided(SearcherContract):
-    def make(self, seed: int) -> Searcher:
-        return make_searcher("guided", SPACE, seed=seed)
+    def make(self, space: Space, seed: int) -> Searcher:
+        return make_searcher("guided", space, seed=seed)
 
 
 class TestUnrepeatedPPO(SearcherContract):
-    def make(self, seed: int) -> Searcher:
-        return Unrepeated(SPACE, make_searcher("ppo", SPACE, seed=seed), seed=seed)
+    def make(self, space: Space, seed: int) -> Searcher:
+        return Unrepeated(space, make_searcher("ppo", space, seed=seed), seed=seed)
 
 
 class TestWarmStartedEvolution(SearcherContract):
-    def make(self, seed: int) -> Searcher:
-        first = SPACE.sample(5, np.random.default_rng(seed))
-        return WarmStarted(SPACE, make_searcher("evolution", SPACE, seed=seed), first)
+    def make(self, space: Space, seed: int) -> Searcher:
+        first = space.sample(5, np.random.default_rng(seed))
+        return WarmStarted(space, make_searcher("evolution", space, seed=seed), first)
 
 
 def test_searchers_by_name() -> None:
