@@ -121,7 +121,8 @@ def search(
     ] = None,
     width: Width = 1.0,
     data: Annotated[
-        str, typer.Option(help="For training: auto, fashion-mnist, digits or a folder.")
+        str,
+        typer.Option(help="For training: auto, fashion-mnist, digits, a folder, or a .npz file."),
     ] = "auto",
     workers: Annotated[int, typer.Option(help="Training processes.", min=1)] = 2,
     setting: Annotated[

@@ -197,9 +197,7 @@ def assemble(
     study = study_of(config.evaluator, space)
     with (
         make_source(config, space, study, open_device=open_device) as source,
-        make_evaluator(
-            config.evaluator, space, config.settings, study, space_name=config.space
-        ) as evaluator,
+        make_evaluator(config, space, study) as evaluator,
     ):
         require_reachable(config, source)
         costs = costs_needed(config, space)

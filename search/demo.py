@@ -55,7 +55,6 @@ from search.demo_result import (
     Profiled,
 )
 from search.errors import RunError
-from search.evaluators.making import TASK_RESOLUTION
 from search.finalists import CHOOSING_IMAGES, FinalistsResult
 from search.finalists import compare as compare_finalists
 from search.rewards import make_reward
@@ -68,6 +67,7 @@ Floats = npt.NDArray[np.float64]
 Say = Callable[[str], None]
 Progress = Callable[[int, int, str], None]
 
+TASK_RESOLUTION = 32
 WORKERS = 2
 SEARCHERS = ("ppo", "random", "local")
 

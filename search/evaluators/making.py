@@ -8,19 +8,16 @@ module:function   the user's own
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from networks.spaces import AnySpace, find_space
-from networks.spaces.chain import ChainSpace
-from search.config import Scalar
+from networks.spaces import AnySpace, DecodingSpace, find_space
+from search.config import RunConfig
 from search.errors import EvaluatorError
 from search.evaluators.csv_study import CsvEvaluator
 from search.evaluators.evaluator import Evaluator
 from search.tabular import TabularStudy, read_study
-
-TASK_RESOLUTION = 32
 
 
 def study_of(name: str, space: AnySpace) -> TabularStudy | None:
@@ -31,36 +28,32 @@ def study_of(name: str, space: AnySpace) -> TabularStudy | None:
 
 @contextmanager
 def make_evaluator(
-    name: str,
-    space: AnySpace,
-    settings: Mapping[str, Scalar],
-    study: TabularStudy | None,
-    *,
-    space_name: str,
+    config: RunConfig, space: AnySpace, study: TabularStudy | None
 ) -> Iterator[Evaluator]:
-    """Yield the evaluator; its workers end with the context.
+    """Yield the evaluator of a run; its workers end with the context.
 
     Args:
         study: of ``csv:FILE``, see `study_of`.
-        space_name: of the space, to make it again for the images that are trained on.
 
     Raises:
         EvaluatorError: there is none of that name, or it does not fit the space.
+        DatasetError, TrainingError, RunError: its images or settings cannot be.
     """
+    name = config.evaluator
     if study is not None:
-        metric = str(settings.get("metric", "accuracy"))
-        yield CsvEvaluator(study, metric, surrogate=bool(settings.get("surrogate", False)))
+        metric = str(config.settings.get("metric", "accuracy"))
+        yield CsvEvaluator(study, metric, surrogate=bool(config.settings.get("surrogate", False)))
     elif name == "imagenet-proxy":
         from search.evaluators.imagenet_proxy import ImageNetProxy
 
         yield ImageNetProxy(space)
     elif name == "training":
-        with _training(space_name, settings) as evaluator:
+        with _training(config) as evaluator:
             yield evaluator
     elif ":" in name:
         from search.evaluators.function import load_function
 
-        yield load_function(name, space)
+        yield load_function(name)
     else:
         raise EvaluatorError(
             f"no evaluator is named {name!r}; there are imagenet-proxy, training, csv:FILE, and"
@@ -69,25 +62,21 @@ def make_evaluator(
 
 
 @contextmanager
-def _training(space_name: str, settings: Mapping[str, Scalar]) -> Iterator[Evaluator]:
-    from search.datasets import load_dataset
-    from search.evaluators.training import TrainingEvaluator
-    from search.training import TrainingSettings
+def _training(config: RunConfig) -> Iterator[Evaluator]:
+    """Yield the evaluator that trains the space's networks, made again for the task's images."""
+    from search.proxy_task import DEFAULTS, load_task, training_evaluator
 
-    data = load_dataset(str(settings.get("data", "auto")), resolution=TASK_RESOLUTION)
-    task_space = find_space(
-        space_name,
-        resolution=TASK_RESOLUTION,
+    settings = config.settings
+    data = load_task(settings)
+    space = find_space(
+        config.space,
+        resolution=int(settings.get("task_resolution", DEFAULTS["task_resolution"])),
         width=float(settings.get("width", 1.0)),
         classes=len(data.classes),
-        in_channels=1,
+        in_channels=data.channels,
     )
-    if not isinstance(task_space, ChainSpace):
-        raise EvaluatorError(f"{space_name} has no chains of layers to train")
-    training = TrainingSettings(
-        epochs=float(settings.get("epochs", 1.0)),
-        train_images=int(settings.get("train_images", 10_000)),
-    )
-    workers = int(settings.get("workers", 2))
-    with TrainingEvaluator(task_space, data.search_view(), training, workers=workers) as evaluator:
+    if not isinstance(space, DecodingSpace):
+        raise EvaluatorError(f"{space.name} has decisions and no networks to train")
+    under_way = config.batch * config.lookahead
+    with training_evaluator(space, data.search_view(), settings, under_way=under_way) as evaluator:
         yield evaluator
