@@ -9,6 +9,8 @@ The front door says what ROOT is.
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import os
 import re
 from dataclasses import dataclass
@@ -38,8 +40,18 @@ class TableDirectory:
         return self.path / "journal.sqlite"
 
     def versions(self) -> tuple[Path, ...]:
-        """Return the files of all versions, oldest first."""
-        files = [f for f in (self.path / "versions").glob("*") if _VERSION.fullmatch(f.name)]
+        """Return the files of all versions, oldest first.
+
+        Raises:
+            TableError: their folder cannot be read.
+        """
+        folder = self.path / "versions"
+        try:
+            files = [file for file in folder.iterdir() if _VERSION.fullmatch(file.name)]
+        except (FileNotFoundError, NotADirectoryError):
+            return ()
+        except OSError as error:
+            raise TableError(f"{folder}: cannot be read: {error.strerror}") from error
         return tuple(sorted(files, key=_number))
 
     def current(self) -> Path:
@@ -47,18 +59,28 @@ class TableDirectory:
 
         Raises:
             TableNotFound: nothing was published.
-            TableDamaged: the pointer names no version.
+            TableDamaged: the pointer names no version, or is missing beside versions.
+            TableError: it cannot be read.
         """
+        pointer, versions = self.path / "current", self.versions()
         try:
-            name = (self.path / "current").read_text().strip()
+            name = pointer.read_text(encoding="utf-8", errors="replace").strip()
         except FileNotFoundError:
-            raise TableNotFound(self.name, self.path.parent, _published(self.path.parent)) from None
-        file = self.path / "versions" / name
-        if not _VERSION.fullmatch(name) or not file.is_file():
-            raise TableDamaged(
-                f"{self.path / 'current'}: expected a version's file, found {name!r}"
-            )
-        return file
+            if not versions:
+                known = _published(self.path.parent)
+                raise TableNotFound(self.name, self.path.parent, known) from None
+            name = "no such file"
+        except OSError as error:
+            raise TableError(f"{pointer}: cannot be read: {error.strerror}") from error
+        if _VERSION.fullmatch(name) and (self.path / "versions" / name) in versions:
+            return self.path / "versions" / name
+        remedy = "profile again, which goes on from the journal"
+        if versions:
+            remedy = f"write the one to use there, such as {versions[-1].name}"
+        raise TableDamaged(
+            f"{pointer}: expected the name of a version, of which there are {len(versions)}, found"
+            f" {name!r}; {remedy}"
+        )
 
     def load(self) -> LatencyTable:
         """Return the current version."""
@@ -67,15 +89,17 @@ class TableDirectory:
     def publish(self, table: LatencyTable) -> Path:
         """Write a new version, make it the current one, and return its file.
 
-        A table equal to the current version is not written again. Only the holder of the
-        journal's lock may publish. A crash leaves the version before.
+        A table equal to the current version is not written again; where that is damaged, the new
+        one takes its place. Only the holder of the journal's lock may publish. A crash leaves the
+        version before.
 
         Raises:
             TableError: the disk is full or not writable; nothing is left half-written.
         """
         versions = self.versions()
-        if (self.path / "current").exists() and self.load() == table:
-            return self.current()
+        with contextlib.suppress(TableNotFound, TableDamaged):
+            if self.load() == table:
+                return self.current()
         number = _number(versions[-1]) + 1 if versions else 1
         file = self.path / "versions" / f"{number:04d}.parquet"
         write_whole(file, table.to_bytes())
@@ -153,7 +177,10 @@ def write_whole(path: Path, data: bytes) -> None:
         finally:
             os.close(directory)
     except OSError as error:
-        raise TableError(f"{path}: cannot be written: {error.strerror}; make room") from error
+        remedy = (
+            "make room" if error.errno in (errno.ENOSPC, errno.EDQUOT) else "choose another place"
+        )
+        raise TableError(f"{path}: cannot be written: {error.strerror}; {remedy}") from error
 
 
 def _published(root: Path) -> tuple[str, ...]:

@@ -306,7 +306,7 @@ class LatencyTable:
         try:
             data = Path(path).read_bytes()
         except OSError as error:
-            raise TableError(f"{path}: expected a latency table, found {error.strerror}") from error
+            raise TableError(f"{path}: cannot be read: {error.strerror}") from error
         return cls.from_bytes(data, Path(path))
 
     def _invalid(self, column: str) -> InvalidRow:

@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+import errno
 import random
 from dataclasses import asdict, replace
 from pathlib import Path
+from typing import NoReturn
 
 import pandas as pd
 import pyarrow.parquet as pq
@@ -182,9 +184,40 @@ def test_an_unknown_name_lists_the_nearest(tmp_path: Path, table: LatencyTable) 
         store.load("pixel")
     with pytest.raises(TableError, match="name starts with"):
         store.load("..")
-    (tmp_path / "pixel-4" / "current").write_text("0009.parquet\n")
-    with pytest.raises(TableDamaged, match=r"found '0009\.parquet'"):
-        store.load("pixel-4")
+
+
+def test_a_pointer_to_nowhere_is_said_and_mended_by_the_next_version(
+    tmp_path: Path, table: LatencyTable
+) -> None:
+    directory = TableStore(tmp_path).directory("pixel")
+    file = directory.publish(table)
+    pointer = tmp_path / "pixel" / "current"
+    for text in ("0009.parquet\n", "../../elsewhere.parquet\n", "", "\udc00"):
+        pointer.write_bytes(text.encode(errors="surrogatepass"))
+        with pytest.raises(TableDamaged, match=r"expected the name of a version.*0001\.parquet$"):
+            directory.load()
+    pointer.unlink()
+    with pytest.raises(TableDamaged, match="found 'no such file'; write the one to use there"):
+        directory.load()
+    assert directory.publish(table).name == "0002.parquet"
+    assert directory.load() == table
+    assert file.is_file()
+
+
+def test_what_may_not_be_read_is_said(
+    tmp_path: Path, table: LatencyTable, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    directory = TableStore(tmp_path).directory("pixel")
+    directory.publish(table)
+
+    def refuse(path: Path, *args: object, **kwargs: object) -> NoReturn:
+        raise PermissionError(errno.EACCES, "Permission denied", str(path))
+
+    for method in ("iterdir", "read_text", "read_bytes"):
+        with monkeypatch.context() as patch:
+            patch.setattr(Path, method, refuse)
+            with pytest.raises(TableError, match="cannot be read: Permission denied"):
+                directory.load()
 
 
 def test_a_table_that_cannot_be_written_leaves_the_one_before(
