@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Mapping
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -21,42 +22,44 @@ from search.searcher import ReplayingSearcher, Rewards
 from search.single_thread import single_thread
 
 
+class PolicySettings(Protocol):
+    """The numbers that every policy gradient has.
+
+    learning_rate   of Adam
+    batch           architectures an update
+    baseline_decay  of the moving average that is subtracted from rewards
+    normalise       whether advantages are divided by their standard deviation in the batch, and
+                    centred
+    """
+
+    @property
+    def learning_rate(self) -> float: ...
+    @property
+    def batch(self) -> int: ...
+    @property
+    def baseline_decay(self) -> float: ...
+    @property
+    def normalise(self) -> bool: ...
+
+
 class PolicySearch(ReplayingSearcher):
     """Proposes what the controller samples; updates it after every ``batch`` rewards.
 
     Failed evaluations are left out of the updates. ``figures`` has, of the last update: ``reward``,
     the mean of its architectures; ``baseline``, the moving average of such means before it;
     ``advantage``, the mean of |reward - baseline| before it is normalised; and what `update` adds.
-
-    Args:
-        learning_rate: of Adam.
-        batch: architectures an update.
-        baseline_decay: of the moving average that is subtracted from rewards.
-        normalise: whether advantages are divided by their standard deviation in the batch, and
-            centred.
     """
 
-    def __init__(
-        self,
-        space: Space,
-        *,
-        learning_rate: float,
-        batch: int,
-        baseline_decay: float,
-        normalise: bool,
-        seed: int,
-        name: str,
-    ) -> None:
+    def __init__(self, space: Space, settings: PolicySettings, *, seed: int, name: str) -> None:
         super().__init__(space)
-        self.name = name
+        self.name, self._numbers = name, settings
         self.generator = torch.Generator().manual_seed(seed)
         self.controller = Controller(
             [len(decision.options) for decision in space.decisions], generator=self.generator
         )
         self.optimizer = torch.optim.Adam(
-            self.controller.parameters(), lr=learning_rate, foreach=True
+            self.controller.parameters(), lr=settings.learning_rate, foreach=True
         )
-        self._batch, self._decay, self._normalise = batch, baseline_decay, normalise
         self._log_probs: list[Tensor] = []
         self._ready: list[tuple[Tensor, Tensor, float]] = []
         self._baseline: float | None = None
@@ -96,8 +99,9 @@ class PolicySearch(ReplayingSearcher):
             for choice, log_prob, reward in zip(choices, log_probs, rewards, strict=True)
             if reward is not None
         ]
-        while len(self._ready) >= self._batch:
-            batch, self._ready = self._ready[: self._batch], self._ready[self._batch :]
+        size = self._numbers.batch
+        while len(self._ready) >= size:
+            batch, self._ready = self._ready[:size], self._ready[size:]
             with single_thread():
                 self._update(
                     torch.stack([choice for choice, _, _ in batch]),
@@ -114,9 +118,11 @@ class PolicySearch(ReplayingSearcher):
     def _update(self, choices: Tensor, old_log_probs: Tensor, rewards: Tensor) -> None:
         mean = float(rewards.mean())
         baseline = mean if self._baseline is None else self._baseline
-        self._baseline = self._decay * baseline + (1 - self._decay) * mean
+        decay = self._numbers.baseline_decay
+        self._baseline = decay * baseline + (1 - decay) * mean
         raw = rewards - baseline
-        figures = self.update(choices, old_log_probs, normalised(raw) if self._normalise else raw)
+        advantages = normalised(raw) if self._numbers.normalise else raw
+        figures = self.update(choices, old_log_probs, advantages)
         advantage = float(raw.abs().mean())
         self._figures = {"reward": mean, "baseline": baseline, "advantage": advantage, **figures}
 

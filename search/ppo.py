@@ -123,15 +123,7 @@ class PPOSearch(PolicySearch):
     def __init__(
         self, space: Space, settings: PPOSettings, *, seed: int, name: str = "ppo"
     ) -> None:
-        super().__init__(
-            space,
-            learning_rate=settings.learning_rate,
-            batch=settings.batch,
-            baseline_decay=settings.baseline_decay,
-            normalise=settings.normalise,
-            seed=seed,
-            name=name,
-        )
+        super().__init__(space, settings, seed=seed, name=name)
         self.settings = settings
 
     def update(

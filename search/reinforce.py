@@ -66,15 +66,7 @@ class ReinforceSearch(PolicySearch):
     def __init__(
         self, space: Space, settings: ReinforceSettings, *, seed: int, name: str = "reinforce"
     ) -> None:
-        super().__init__(
-            space,
-            learning_rate=settings.learning_rate,
-            batch=settings.batch,
-            baseline_decay=settings.baseline_decay,
-            normalise=settings.normalise,
-            seed=seed,
-            name=name,
-        )
+        super().__init__(space, settings, seed=seed, name=name)
         self.settings = settings
 
     def update(

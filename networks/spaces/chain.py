@@ -33,6 +33,7 @@ from networks.graph import Shape
 from networks.layers import Layer
 from networks.network import Network
 from networks.spaces.blocks import Block, BlockTables, Ints, Link, mergeable
+from networks.spaces.decisions import checked_genotypes
 from networks.spaces.space import Genotypes
 
 Floats = npt.NDArray[np.float64]
@@ -317,24 +318,7 @@ class ChainSpace:
         return numbers + self._heads[state]
 
     def _checked(self, genotypes: npt.ArrayLike, *, ndim: int) -> Genotypes:
-        array = np.asarray(genotypes)
-        if (
-            array.ndim != ndim
-            or array.shape[-1] != len(self._sizes)
-            or array.dtype.kind not in "iu"
-        ):
-            raise GenotypeError(
-                f"a genotype of {self.name} has {len(self._sizes)} integers,"
-                f" found {array.dtype} of shape {array.shape}"
-            )
-        outside = np.argwhere(np.atleast_2d((array < 0) | (array >= self._sizes)))
-        if outside.size:
-            row, column = outside[0]
-            raise GenotypeError(
-                f"{self.decisions[column].name} has options 0 to {self._sizes[column] - 1},"
-                f" found {np.atleast_2d(array)[row, column]}"
-            )
-        return array.astype(np.int8)
+        return checked_genotypes(self.name, self.decisions, genotypes, ndim=ndim)
 
     def _choices(self, genotypes: Genotypes) -> Ints:
         wide = genotypes.astype(np.int64)

@@ -82,26 +82,33 @@ class DecisionSpace:
                 yield genotype
 
     def checked(self, genotypes: npt.ArrayLike, *, ndim: int) -> Genotypes:
-        """Return genotypes as int8 once they are of this space.
+        """Return genotypes as int8 once they are of this space; see `checked_genotypes`."""
+        return checked_genotypes(self.name, self.decisions, genotypes, ndim=ndim)
 
-        Raises:
-            GenotypeError: another shape, or an option that does not exist.
-        """
-        array = np.asarray(genotypes)
-        shape_fits = array.ndim == ndim and array.shape[-1] == len(self.sizes)
-        if not shape_fits or array.dtype.kind not in "iu":
-            raise GenotypeError(
-                f"a genotype of {self.name} has {len(self.sizes)} integers,"
-                f" found {array.dtype} of shape {array.shape}"
-            )
-        outside = np.argwhere(np.atleast_2d((array < 0) | (array >= self.sizes)))
-        if outside.size:
-            row, column = outside[0]
-            raise GenotypeError(
-                f"{self.decisions[column].name} has options 0 to {self.sizes[column] - 1},"
-                f" found {np.atleast_2d(array)[row, column]}"
-            )
-        return array.astype(np.int8)
+
+def checked_genotypes(
+    space: str, decisions: Sequence[Decision], genotypes: npt.ArrayLike, *, ndim: int
+) -> Genotypes:
+    """Return genotypes as int8 once they are of a space with these decisions.
+
+    Raises:
+        GenotypeError: another shape, or an option that does not exist.
+    """
+    array, sizes = np.asarray(genotypes), np.array([len(d.options) for d in decisions])
+    fits = array.ndim == ndim and array.shape[-1] == len(sizes) and array.dtype.kind in "iu"
+    if not fits:
+        raise GenotypeError(
+            f"a genotype of {space} has {len(sizes)} integers,"
+            f" found {array.dtype} of shape {array.shape}"
+        )
+    outside = np.argwhere(np.atleast_2d((array < 0) | (array >= sizes)))
+    if outside.size:
+        row, column = outside[0]
+        raise GenotypeError(
+            f"{decisions[column].name} has options 0 to {sizes[column] - 1},"
+            f" found {np.atleast_2d(array)[row, column]}"
+        )
+    return array.astype(np.int8)
 
 
 def _check(space: str, decisions: Sequence[Decision]) -> None:
