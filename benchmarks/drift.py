@@ -4,9 +4,16 @@ Records sessions of a table's anchors (``--record N``), one process after anothe
 load there is. The first half of them sets the bands, as the journal of a table that is refreshed
 would; refreshes are simulated from the other half by the very code that judges real ones: some
 sessions in a row are a table's references, others, in the order in which they were recorded, are
-what a later refresh sees. ``first`` is a table's first refresh, which has one reference and the
-recorded noise only. A slow-down is simulated by slower readings (``uniform``, one ``kind``) or by
-a slower core (``clock``): floors are stated at one pace of the core and do not see it.
+what a later refresh sees.
+
+    first        a table's first refresh: the rows, and what the profile took (`references`)
+    second       the next one: the first refresh's sessions are references, too
+    later        as many references, and the noise is known from many sessions
+    unprepared   the first refresh of a table whose profile took no references: the rows alone
+
+But for ``later``, the noise is what these few references tell. A slow-down is simulated by slower
+readings (``uniform``, one ``kind``) or by a slower core (``clock``): floors are stated at one pace
+of the core and do not see it.
 
 Refreshes share sessions: their number bounds the false alarms of such sessions, which are of one
 machine and of the hours when they were recorded.
@@ -45,7 +52,10 @@ from latency_tables.refresh_session import profile_seed
 from latency_tables.store import TableDirectory
 from latency_tables.table import Anchor
 
-CLAIM = "a refresh finds a slow-down of 6 %; under 1 % of undisturbed refreshes raise an alarm"
+CLAIM = (
+    "any refresh of a table, its first as well, finds a slow-down of 6 %; under 1 % of undisturbed"
+    " ones raise an alarm"
+)
 SLOW_DOWNS = (1.03, 1.04, 1.06)
 SURE = 0.99
 EVERY = 30  # references, of which each slow-down is simulated
@@ -131,31 +141,35 @@ def slower_clock(factor: float) -> Change:
 def simulate(
     recorded: Recorded,
     sessions: Sequence[AnchorSession],
-    noise: Noise,
+    noise: Noise | None,
     change: Change,
     references: int = 1 + REFERENCES,
 ) -> Iterator[DriftReport]:
     """Yield refreshes of tables: references begin at each session, a refresh at each of the rest.
 
     Sessions follow one another as recorded, and around the end.
+
+    Args:
+        noise: None: what the references tell, but for the first, which stands for the rows.
     """
     n = len(sessions)
     changed = [change(session) for session in sessions]
     readings = {a.label: [s.readings[a.label] for s in sessions] for a in recorded.anchors}
     for first in range(n):
         used = [(first + i) % n for i in range(references)]
+        known = learn_noise([sessions[i].readings for i in used[1:]]) if noise is None else noise
         anchors = [
             replace(
                 anchor,
                 latency_ms=float(np.median([readings[anchor.label][i] for i in used])),
-                band=noise.band(anchor.label, FRESH_PROCESSES, references),
+                band=known.band(anchor.label, FRESH_PROCESSES, references),
             )
             for anchor in recorded.anchors
         ]
         rest = [i for i in range(n) if i not in used]
         for start in range(len(rest)):
             order = [*rest[start:], *rest[:start]]
-            yield judge_from(anchors, noise, [changed[i] for i in order], recorded.pace_ns)
+            yield judge_from(anchors, known, [changed[i] for i in order], recorded.pace_ns)
 
 
 def judge_from(
@@ -173,41 +187,51 @@ def judge_from(
     return report
 
 
+STAGES = {"first": 1 + FRESH_PROCESSES, "second": 1 + REFERENCES, "unprepared": 1}
+"""References of a refresh whose noise is what these tell."""
+
+
 def measure(recorded: Recorded) -> dict[str, float]:
     """Return the figures."""
     half = len(recorded.sessions) // 2
     noise = learn_noise([session.readings for session in recorded.sessions[:half]])
     judged = recorded.sessions[half:]
-    quiet = [r.is_drifted for r in simulate(recorded, judged, noise, lambda s: s)]
-    first = [
-        r.is_drifted for r in simulate(recorded, judged, learn_noise([]), lambda s: s, references=1)
-    ]
     figures = {
         "sessions": len(recorded.sessions), "sessions_judged": len(judged),
-        "refreshes": len(quiet), "false_alarms": sum(quiet),
-        "false_alarm_upper95_pct": 100 * upper_bound(sum(quiet), len(quiet)),
-        "false_alarms_first": sum(first), "refreshes_first": len(first),
-        "false_alarm_first_upper95_pct": 100 * upper_bound(sum(first), len(first)),
         "load_median": float(np.median([s.load or 0.0 for s in judged])),
         "uniform_std_pct": 100 * noise.uniform,
         "anchor_std_pct": 100 * float(np.median(list(noise.anchors.values()))),
         "worst_anchor_std_pct": 100 * max(noise.anchors.values()),
     }  # fmt: skip
+    stages = {"later": (noise, 1 + REFERENCES)}
+    stages |= {name: (None, references) for name, references in STAGES.items()}
+    for stage, (known, references) in stages.items():
+        figures |= measure_stage(recorded, judged, stage, known, references)
+    return figures
+
+
+def measure_stage(
+    recorded: Recorded,
+    sessions: Sequence[AnchorSession],
+    stage: str,
+    noise: Noise | None,
+    references: int,
+) -> dict[str, float]:
+    """Return how often an undisturbed device raises an alarm, and how often a slower one does."""
+    quiet = [r.is_drifted for r in simulate(recorded, sessions, noise, lambda s: s, references)]
+    figures = {
+        f"{stage}_refreshes": len(quiet), f"{stage}_false_alarms": sum(quiet),
+        f"{stage}_false_alarm_upper95_pct": 100 * upper_bound(sum(quiet), len(quiet)),
+    }  # fmt: skip
     kinds = dict.fromkeys(a.kind for a in recorded.anchors if a.kind != NETWORK)
-    for kind in (None, *kinds):
-        slow = slower(recorded.anchors, SLOW_DOWNS[-1], kind)
-        on_first = simulate(recorded, judged, learn_noise([]), slow, references=1)
-        found = [r.is_drifted for r in islice(on_first, EVERY * len(judged))]
-        name = "uniform" if kind is None else f"kind_{kind}"
-        figures[f"found_first_6pct_{name}"] = float(np.mean(found))
     for factor in SLOW_DOWNS:
         changes = {"uniform": slower(recorded.anchors, factor, None), "clock": slower_clock(factor)}
         changes |= {f"kind_{kind}": slower(recorded.anchors, factor, kind) for kind in kinds}
         for name, change in changes.items():
-            refreshes = simulate(recorded, judged, noise, change)
+            refreshes = simulate(recorded, sessions, noise, change, references)
             few = 1 if name == "clock" else EVERY  # a pace does not depend on references
-            found = [r.is_drifted for r in islice(refreshes, few * len(judged))]
-            figures[f"found_{100 * (factor - 1):.0f}pct_{name}"] = float(np.mean(found))
+            found = [r.is_drifted for r in islice(refreshes, few * len(sessions))]
+            figures[f"{stage}_found_{100 * (factor - 1):.0f}pct_{name}"] = float(np.mean(found))
     return figures
 
 
@@ -227,8 +251,10 @@ def main() -> None:
     if options.record:
         record(options.recorded, TableDirectory(options.table).path, options.record)
     figures = measure(load(options.recorded))
-    sixes = [value for name, value in figures.items() if name.startswith("found_6pct")]
-    holds = figures["false_alarm_upper95_pct"] < 1 and min(sixes) >= SURE
+    prepared = {k: v for k, v in figures.items() if not k.startswith("unprepared")}
+    alarms = [value for name, value in prepared.items() if name.endswith("alarm_upper95_pct")]
+    sixes = [value for name, value in prepared.items() if "found_6pct" in name]
+    holds = max(alarms) < 1 and min(sixes) >= SURE
     print_claim(CLAIM, figures, holds=holds, as_json=options.json)
 
 

@@ -77,7 +77,7 @@ class AnchorCheck:
                 f" its models; tried {', '.join(label for _, label in files.values())}"
             )
         if not report.is_drifted:
-            self._accept()
+            self.accept()
         return report
 
     def export(self, work: Path, seed: int, exporter: Exporter) -> dict[str, tuple[ModelFile, str]]:
@@ -114,8 +114,8 @@ class AnchorCheck:
         self._taken += 1
         return session_of(readings, outcomes)
 
-    def _accept(self) -> None:
-        """Say in the journal that the sessions so far were within their bands."""
+    def accept(self) -> None:
+        """Say in the journal that the sessions so far are of the device as it was."""
         self._journal.begin(
             started_unix_s=time.time(), purpose="anchors-within", address=self._agent.address,
             tool_version=self._tool_version, seed=self._taken, condition=self._condition,

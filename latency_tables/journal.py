@@ -33,7 +33,8 @@ Purpose = Literal["profile", "validate", "refresh", "anchors", "anchors-within"]
 """Why it is measured; rows are made of ``profile`` and ``refresh`` alone.
 
 Sessions of ``anchors``, numbered from 0 by their seeds, ask whether the device has drifted; an
-empty session ``anchors-within`` behind them says that it had not.
+empty session ``anchors-within`` behind them says that it had not. Behind a new table's last visits
+they are its references.
 """
 _PROCESS = (
     "warmup_runs", "runs", "init_ns", "first_ns", "min_ns", "mean_ns", "max_ns", "median_ns",

@@ -1,6 +1,7 @@
 """Profiling: has a space's layers and a few whole networks measured, and publishes the table.
 
     layers, networks -> .tflite files -> one interleaved session -> journal -> table version
+                                         of a whole new table: its anchors, see `references`
 
 Whatever was visited before, under the same condition and of the same bytes, is not visited again:
 a profile that was interrupted goes on where it stopped when it is run again.
@@ -12,9 +13,11 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from device_agents.errors import DeviceError
 from device_agents.measurement import (
     Agent,
     Condition,
@@ -48,6 +51,7 @@ from latency_tables.measuring import (
 from latency_tables.packed import export_packed
 from latency_tables.plan_time import Announce, Forecast, forecast
 from latency_tables.publishing import build_table
+from latency_tables.references import take_references, wants_references
 from latency_tables.specimens import Given, admit
 from latency_tables.store import TableDirectory
 from latency_tables.table import LatencyTable
@@ -166,13 +170,23 @@ def profile_group(
                 wanted.announce(_forecast(models, done, condition, plan, wanted, fleet))
             deadline_s = None if wanted.budget_s is None else started_s + wanted.budget_s
             given = admit(journal, fleet, choose_anchors(models), condition, plan, given or {})
-            measure_into(
+            made = measure_into(
                 journal, fleet, files, plan,
                 condition=condition, purpose="profile", seed=seed,
                 tool_version=wanted.tool_version, deadline_s=deadline_s, progress=report,
                 done=done, given=given,
             )  # fmt: skip
-        table = build_table(directory.name, journal, condition, plan, address=agent.address)
+            table = build_table(directory.name, journal, condition, plan, address=agent.address)
+            if (
+                made and len(fleet.agents) == 1 and isinstance(plan, ResidentPlan)
+                and wants_references(journal, table, layers, plan)
+            ):  # fmt: skip
+                with suppress(DeviceError):  # the table is done, and does without them
+                    take_references(
+                        journal, agent, table, models, plan, tool_version=wanted.tool_version,
+                        deadline_s=deadline_s, progress=report,
+                    )  # fmt: skip
+                table = build_table(directory.name, journal, condition, plan, address=agent.address)
         if not len(table):
             raise NotMeasured(_why_nothing(journal, table, wanted.budget_s))
         file = directory.publish(table)
