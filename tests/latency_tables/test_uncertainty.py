@@ -182,6 +182,7 @@ def test_chunks_and_ways_do_not_show(n: int) -> None:
     latency_ms=st.floats(1e-3, 1e3), relative=st.floats(0, 3), q=st.floats(0.001, 0.999),
     level=st.floats(0.01, 0.99),
 )  # fmt: skip
+@settings(deadline=None)
 def test_quantiles_are_ordered_and_positive(
     latency_ms: float, relative: float, q: float, level: float
 ) -> None:
