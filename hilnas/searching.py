@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import shlex
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
@@ -23,16 +22,15 @@ from hilnas.console import (
     emit,
     progress_bar,
     say,
-    table_store,
     verb,
 )
+from hilnas.search_options import located, make_reward, parse_limits, parse_settings
 
 if TYPE_CHECKING:
     from device_agents.measurement import Agent
     from search.config import RunConfig
-    from search.objective import Cost, Penalty
-    from search.rewards import Reward
-    from search.run import Progress, SearchResult
+    from search.repeats import Search
+    from search.run import SearchResult
 
 
 @app.command(
@@ -45,8 +43,9 @@ if TYPE_CHECKING:
     "--evaluator training --limit params=500000\n"
     "  hilnas search --space mobile-cnn --latency madds --evaluator training --reward penalty "
     "--penalty 0.01 --penalty-cost madds\n"
-    "  hilnas search --config run.toml --out runs/second\n"
-    "  hilnas search --resume runs/first"
+    "  hilnas search --config run.toml --seeds 0..9 --out runs/ten\n"
+    "  hilnas search --resume runs/first\n"
+    "  hilnas search --status runs/first"
 )
 @verb
 def search(
@@ -130,17 +129,32 @@ def search(
         typer.Option("--set", help="A setting of a part, such as epochs=2; may be repeated."),
     ] = None,
     seed: Seed = 0,
+    seeds: Annotated[
+        str | None, typer.Option(help="Several runs, one a seed, such as 0..9 or 1,2,5.")
+    ] = None,
+    baselines: Annotated[
+        bool,
+        typer.Option(help="Random and local search beside it, where evaluations are cheap."),
+    ] = True,
     out: Annotated[Path | None, typer.Option(help="The run's new directory.")] = None,
     config: Annotated[Path | None, typer.Option(help="A run.toml to repeat.")] = None,
     resume: Annotated[Path | None, typer.Option(help="A run's directory to go on with.")] = None,
+    status: Annotated[
+        Path | None, typer.Option(help="Only say where a run stands, from another terminal.")
+    ] = None,
     devices_file: DevicesFile = None,
     as_json: Json = False,
 ) -> None:
     """Search a space for the best network that meets a target latency."""
-    from search.assembly import summarize_run
     from search.config import RunConfig
-    from search.run_directory import read_config
+    from search.errors import RunExists
+    from search.run_directory import RunDirectory, read_config
+    from search.status import format_status, status_of
 
+    if status is not None:
+        now = status_of(status)
+        emit(now.to_dict(), format_status(now), as_json=as_json)
+        return
     chosen = None
     if config is not None:
         chosen, _ = read_config(config)
@@ -165,10 +179,10 @@ def search(
         }  # fmt: skip
         chosen = RunConfig(
             space=str(space),
-            latency=_located(str(source)),
+            latency=located(str(source)),
             evaluator=str(evaluator),
             searcher=searcher,
-            reward=_reward(reward, target_ms, penalty, penalty_cost),
+            reward=make_reward(reward, target_ms, penalty, penalty_cost),
             budget=budget,
             batch=batch,
             lookahead=lookahead,
@@ -179,34 +193,59 @@ def search(
             limits=parse_limits(limit or []),
             settings={name: value for name, value in settings.items() if value is not None},
         )
-    result = _run(chosen, resume, out, devices_file)
-    emit(summarize_run(result), _describe(result), as_json=as_json)
+    if chosen is None:
+        assert resume is not None
+        chosen, _ = RunDirectory(resume).config()
+    run = resume or out or Path("runs") / f"{Path(chosen.space).stem}-{chosen.searcher}-{seed}"
+    go = partial(_go, devices_file)
+    if seeds is None and resume is None and (run / "run.toml").is_file():
+        raise RunExists(f"{run} is a run already; continue it with --resume {run}")
+    if seeds is None:
+        _search_once(go, chosen, run, baselines=baselines, as_json=as_json)
+    else:
+        _search_seeds(go, chosen, out or run.with_name(f"{run.name}-seeds"), seeds, as_json=as_json)
 
 
-def _run(
-    config: RunConfig | None, resume: Path | None, out: Path | None, devices_file: Path | None
-) -> SearchResult:
-    """Start the run of a configuration, or go on with one, on a progress bar."""
+def _search_once(
+    go: Search, config: RunConfig, run: Path, *, baselines: bool, as_json: bool
+) -> None:
+    """Search, then by random and local search where that costs little, and say what came of it."""
+    from search.assembly import summarize_run
+    from search.baselines import is_cheap, run_baselines
+    from search.honesty import honesty_of
+
+    try:
+        result = go(config, run)
+        if baselines and is_cheap(result):
+            run_baselines(go, result)
+    except KeyboardInterrupt:
+        raise Interrupted(f"hilnas search --resume {shlex.quote(str(run))}") from None
+    honesty = honesty_of(result)
+    values = {**summarize_run(result), **honesty.to_dict()}
+    emit(values, "\n".join([_describe(result), *honesty.lines()]), as_json=as_json)
+
+
+def _search_seeds(go: Search, config: RunConfig, out: Path, seeds: str, *, as_json: bool) -> None:
+    """Search once a seed, and say how much the seed decides."""
+    from search.repeats import format_repeats, parse_seeds, run_seeds
+
+    try:
+        repeats = run_seeds(go, config, parse_seeds(seeds), out)
+    except KeyboardInterrupt:
+        raise Interrupted("the same command again") from None
+    emit(repeats.to_dict(), format_repeats(repeats), as_json=as_json)
+
+
+def _go(devices_file: Path | None, config: RunConfig, run: Path) -> SearchResult:
+    """Start a run, or go on with the one that is there, and show how it goes."""
+    from hilnas.watching import watch_run
     from search.assembly import go_on, start
 
-    run = resume or out
-    if run is None and config is not None:
-        run = Path("runs") / f"{Path(config.space).stem}-{config.searcher}-{config.seed}"
-    assert run is not None
     devices = partial(_open_device, devices_file)
-    with progress_bar() as update:
-
-        def show(now: Progress) -> None:
-            best = "none yet" if now.best_quality is None else f"{now.best_quality:.4f}"
-            failed = f", {now.failed} failed" if now.failed else ""
-            update(now.told, now.budget, f"searching, best within the target {best}{failed}")
-
-        try:
-            if config is None:
-                return go_on(run, progress=show, open_device=devices)
-            return start(config, run, progress=show, open_device=devices, say=_note)
-        except KeyboardInterrupt:
-            raise Interrupted(f"hilnas search --resume {shlex.quote(str(run))}") from None
+    with watch_run(run) as show:
+        if (run / "run.toml").is_file():
+            return go_on(run, budget=config.budget, progress=show, open_device=devices)
+        return start(config, run, progress=show, open_device=devices, say=_note)
 
 
 def _note(text: str) -> None:
@@ -220,66 +259,6 @@ def _open_device(devices_file: Path | None, device: str) -> Iterator[Agent]:
     options = ConditionOptions(None, 1, "xnnpack", "auto", None, None, None)
     with open_one(device, devices_file, options) as agent:
         yield agent
-
-
-def _located(latency: str) -> str:
-    """Return the latency with the file of a table in place of its name: one version of it."""
-    kind, _, value = latency.partition(":")
-    if kind != "table" or not value:
-        return latency
-    return f"table:{table_store().file(value).absolute()}"
-
-
-def _reward(
-    kind: str, target_ms: float | None, weight: float | None, cost: str
-) -> Reward | Penalty:
-    from search.objective import COSTS, Penalty
-    from search.rewards import make_reward
-
-    if kind != "penalty":
-        if weight is not None:
-            raise typer.BadParameter("--penalty is of --reward penalty")
-        assert target_ms is not None
-        return make_reward(kind, target_ms=target_ms)
-    if weight is None:
-        raise typer.BadParameter("expected --penalty, what a ms or a million costs")
-    names: dict[str, Cost] = {name: name for name in COSTS}
-    if cost not in names:
-        raise typer.BadParameter(f"--penalty-cost is one of {', '.join(COSTS)}, found {cost!r}")
-    return Penalty(weight, names[cost])
-
-
-def parse_limits(texts: Sequence[str]) -> dict[Cost, float]:
-    """Return limits from texts such as ``params=2e6``."""
-    from search.objective import COSTS
-
-    names: dict[str, Cost] = {name: name for name in COSTS}
-    limits = {}
-    for text in texts:
-        name, _, value = text.partition("=")
-        try:
-            limits[names[name]] = float(value)
-        except (KeyError, ValueError):
-            known = ", ".join(COSTS)
-            raise typer.BadParameter(
-                f"expected a limit such as params=2e6 (there are {known}), found {text!r}"
-            ) from None
-    return limits
-
-
-def parse_settings(texts: Sequence[str]) -> dict[str, str | int | float | bool]:
-    """Return settings from texts such as ``epochs=2``; numbers, true and false are no texts."""
-    settings: dict[str, str | int | float | bool] = {}
-    for text in texts:
-        name, equals, value = text.partition("=")
-        if not (name and equals):
-            raise typer.BadParameter(f"expected a setting such as epochs=2, found {text!r}")
-        try:
-            parsed = json.loads(value)
-        except json.JSONDecodeError:
-            parsed = value
-        settings[name] = parsed if isinstance(parsed, str | int | float | bool) else value
-    return settings
 
 
 def _describe(result: SearchResult) -> str:
@@ -298,16 +277,15 @@ def _describe(result: SearchResult) -> str:
 @app.command(epilog="Example: hilnas report runs/first -o first.html")
 @verb
 def report(
-    run: Annotated[Path, typer.Argument(help="A run's directory, or a demo's.")],
+    run: Annotated[Path, typer.Argument(help="A run's directory, or that of several seeds.")],
     output: Annotated[Path, typer.Option("--output", "-o", help="The page to write.")],
     as_json: Json = False,
 ) -> None:
-    """Write a run's result as one self-contained HTML page."""
+    """Write a run's result, or that of several seeds, as one self-contained HTML page."""
     from search.report import write_report
-    from search.run import load
-    from search.run_report import report_run
+    from search.run_report import report_path
 
-    write_report(output, report_run(load(run)))
+    write_report(output, report_path(run))
     emit({"report": str(output)}, str(output), as_json=as_json)
 
 

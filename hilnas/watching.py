@@ -30,7 +30,8 @@ def watch_run(run: Path) -> Iterator[Callable[[Progress], None]]:
 
         def plain(now: Progress) -> None:
             best = "none yet" if now.best_quality is None else f"{now.best_quality:.4f}"
-            update(now.told, now.budget, f"searching, best within the target {best}")
+            failed = f", {now.failed} failed" if now.failed else ""
+            update(now.told, now.budget, f"searching, best within the target {best}{failed}")
 
         yield plain
 
