@@ -138,7 +138,7 @@ def test_layers_go_to_disk_and_on_after_a_stop() -> None:
 
 def test_unknown_names_get_suggestions() -> None:
     assert "did you mean mnasnet-a1" in fails("export", "mnasnet-a11", "-o", "x.tflite")
-    assert "did you mean mnasnet?" in fails("profile", "local", "--space", "mnasnett")
+    assert "did you mean mnasnet, nasnet?" in fails("profile", "local", "--space", "mnasnett")
     assert "expected an address such as" in fails("profile", "lokal", "--space", "mnasnet")
     assert "no table" in fails("table", "show", "nothing")
 
@@ -184,7 +184,7 @@ def test_what_is_no_run() -> None:
 
 def test_no_images_found() -> None:
     Path("empty").mkdir()
-    assert "no images found: expected empty" in fails("demo", "--data", "empty", "--quick")
+    assert "no images found in empty: expected a sub-folder" in fails("demo", "--data", "empty", "--quick")
 
 
 def test_usage_errors_exit_with_2() -> None:
