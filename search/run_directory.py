@@ -129,5 +129,5 @@ def read_config(file: Path) -> tuple[RunConfig, Mapping[str, str]]:
         return parse_config(file.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError) as error:
         raise NotARun(f"{file} cannot be read: {error}") from error
-    except NotARun as error:
+    except RunError as error:
         raise NotARun(f"{file}: {error}") from error
