@@ -3,7 +3,7 @@
     A         what searchers see: gradient boosting, fitted to half of the architectures
     B         what scores them: the quadratic form of `search.evaluators.imagenet_proxy`, fitted to
               the other half, its settings chosen by cross-validation there
-    latency   of the ZCU102 board in milliseconds: gradient boosting, fitted to all that have one
+    latency   of the ZCU102 board in milliseconds: exp of such a form, fitted to all that have one
 
 No architecture is in both halves, and no model family, so a searcher that exploits errors of A
 gains nothing by B.
@@ -11,7 +11,7 @@ gains nothing by B.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -26,6 +26,7 @@ from networks.spaces.space import Genotypes
 from search.evaluators.imagenet_proxy import ProxyModel
 
 Floats = npt.NDArray[np.float64]
+LATENCY_PAIRS = 300
 NOISE_POINTS = 0.145
 """Standard deviation of a repeated training's top-1 in the data, in percentage points."""
 
@@ -40,7 +41,7 @@ class Surrogates:
 
     space: ChainSpace
     boosted: HistGradientBoostingRegressor
-    latency: HistGradientBoostingRegressor
+    latency: ProxyModel
     proxy: ProxyModel
     kendall: float
     kendall_top: float
@@ -56,7 +57,7 @@ class Surrogates:
 
     def latency_ms(self, genotypes: Genotypes) -> Floats:
         """Return ZCU102 latencies."""
-        return np.asarray(self.latency.predict(self.space.canonical(genotypes)))
+        return -self.latency.predict(_steps(self.space, self.space.canonical(genotypes)))
 
 
 def fit_surrogates(space: ChainSpace, *, path: Path = DATA, seed: int = 0) -> Surrogates:
@@ -74,10 +75,12 @@ def fit_surrogates(space: ChainSpace, *, path: Path = DATA, seed: int = 0) -> Su
     proxy = fit(data, theirs, ceiling=ceiling, pairs=pairs)
     boosted = HistGradientBoostingRegressor(max_iter=400, learning_rate=0.05, random_state=seed)
     boosted.fit(genotypes[ours], data.top1[ours])
-    latency = HistGradientBoostingRegressor(max_iter=400, learning_rate=0.05, random_state=seed)
     latencies_ms = frame["latency_zcu102"].to_numpy(float)
-    known = np.isfinite(latencies_ms)
-    latency.fit(genotypes[known], latencies_ms[known])
+    # 0 - exp(form), so that its negative is a latency
+    latency = fit(
+        replace(data, top1=-latencies_ms), np.flatnonzero(np.isfinite(latencies_ms)),
+        ceiling=0.0, pairs=LATENCY_PAIRS,
+    )  # fmt: skip
     predicted, truth = proxy.predict(data.values[ours]), data.top1[ours]
     top = truth >= np.quantile(truth, 0.9)
     return Surrogates(
