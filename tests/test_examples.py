@@ -52,7 +52,7 @@ def test_the_search_notebook_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert set(trials["early.layers"]) <= {"1", "2", "3"}
     assert run.best is not None
     assert run.best.latency_ms <= (run.result.config.target_ms or 0)
-    climber = Run.load(tmp_path / "runs" / "climber")
+    climber = Run.load(tmp_path / "runs" / "own")
     assert {trial.searcher for trial in climber.result.trials} == {"climber"}
 
 
