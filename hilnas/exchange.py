@@ -67,7 +67,7 @@ def _difference_text(found: TableDifference) -> str:
     untested = sum(row.significant is None for row in found.rows)
     lines.append(
         f"{len(found.rows)} layers in both, {len(found.significant)} changed by more than noise"
-        f" (so called that 5 % of them are chance)"
+        f" (5 % of these by chance)"
         f"{f', {untested} without interval' if untested else ''};"
         f" {len(found.restated)} with another status, {len(found.added)} added,"
         f" {len(found.removed)} removed"
@@ -259,9 +259,10 @@ def _drift(file: Path) -> Figure:
     from latency_tables.table import LatencyTable
 
     current = LatencyTable.load(file)
-    loaded = {
-        path.stem: LatencyTable.load(path) for path in TableDirectory(file.parent.parent).versions()
-    }
+    versions = TableDirectory(file.absolute().parent.parent).versions()
+    if file.absolute() not in versions:  # a file by itself
+        versions = (file,)
+    loaded = {path.stem: LatencyTable.load(path) for path in versions}
     alike = {name: t for name, t in loaded.items() if t.condition == current.condition}
     if others := [name for name in loaded if name not in alike]:
         say(f"left out versions of another condition: {', '.join(others)}")

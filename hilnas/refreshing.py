@@ -97,14 +97,18 @@ def refresh(
     Exits with 0 when all is fresh, with 3 when the device has drifted (the report says what
     changed) or something remains for lack of time.
     """
+    from latency_tables.errors import NoJournal
     from latency_tables.granularity import granularity_of
     from latency_tables.rebase import rebase as start_again
-    from latency_tables.refresh import directory_of
     from latency_tables.refresh import refresh as refresh_table
     from latency_tables.refresh_session import MAX_AGE_S, RefreshRequest
+    from latency_tables.store import directory_of
 
     store = table_store()
-    directory = directory_of(store.file(table))
+    file = store.file(table)
+    directory = directory_of(file)
+    if not directory.journal.is_file():  # merged or imported
+        raise NoJournal(file, directory.journal)
     old = directory.load()
     units, uses = _wanted(space, resolution, width, run, granularity_of(old))
     entry = _device_of(old.provenance.address, device, devices_file)

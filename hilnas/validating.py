@@ -97,13 +97,14 @@ def table_validate(
     """
     from latency_tables.calibration import unpriced_networks
     from latency_tables.figures import require_plottable, write_figure
+    from latency_tables.store import directory_of
     from latency_tables.table import LatencyTable
     from latency_tables.validation import validate
     from latency_tables.validation_plot import plot_validation
 
     file = table_store().file(table)
     found = LatencyTable.load(file)
-    journal = _journal(file)
+    journal = directory_of(file).journal
     if plot is not None:
         require_plottable(plot)
     chosen = _networks(
@@ -126,24 +127,6 @@ def table_validate(
         write_figure(plot_validation(result, title=title), plot)
     emit(_values(result, chosen, plot), _text(result), as_json=as_json)
     return 0 if result.intervals_hold and not result.failed else 3
-
-
-def _journal(file: Path) -> Path:
-    """Return the journal of a table's file.
-
-    Raises:
-        TableError: the file lies by itself.
-    """
-    from latency_tables.errors import TableError
-    from latency_tables.store import TableDirectory
-
-    directory = TableDirectory(file.absolute().parent.parent)
-    if file.absolute().parent.name != "versions":
-        raise TableError(
-            f"{file}: expected a table with its journal, which takes what is measured, found a file"
-            " by itself; name the table, or its folder"
-        )
-    return directory.journal
 
 
 def _space(

@@ -20,6 +20,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from latency_tables.granularity import require_same_granularity
 from latency_tables.table import LatencyTable
 
 FALSE_DISCOVERIES = 0.05
@@ -82,7 +83,12 @@ class TableDifference:
 
 
 def compare_tables(first: LatencyTable, second: LatencyTable) -> TableDifference:
-    """Return what differs from the first table to the second."""
+    """Return what differs from the first table to the second.
+
+    Raises:
+        WrongGranularity: one is by layers, the other by operators.
+    """
+    require_same_granularity(first, second)
     common = sorted(set(_layers(first)) & set(_layers(second)))
     first_ms, second_ms = first.hot_ms(common), second.hot_ms(common)
     ratios = second_ms / first_ms

@@ -277,7 +277,7 @@ class NoJournal(TableError):
     def __init__(self, file: Path, journal: Path) -> None:
         super().__init__(
             f"{file}: expected its journal at {journal}, found none: a file alone cannot be"
-            " refreshed; name a table that was profiled here, or profile the space into a new one"
+            " measured again; name a table that was profiled here, or profile its space anew"
         )
 
 

@@ -87,6 +87,20 @@ def granularity_of_units(units: Sequence[Unit]) -> Granularity:
     return granularity_of_keys([unit.key for unit in units[:1]])
 
 
+def require_same_granularity(first: LatencyTable, second: LatencyTable) -> None:
+    """Check that the rows of two tables are of the same; an empty one goes with both.
+
+    Raises:
+        WrongGranularity: one is by layers, the other by operators.
+    """
+    mine, theirs = granularity_of(first), granularity_of(second)
+    if len(first) and len(second) and mine != theirs:
+        raise WrongGranularity(
+            f"expected tables of one granularity, found {first.name!r} by {mine} and"
+            f" {second.name!r} by {theirs}; keep them apart"
+        )
+
+
 def only_layers(units: Sequence[Unit], option: str) -> tuple[Layer, ...]:
     """Return these units, which an option of profiling wants to be layers.
 

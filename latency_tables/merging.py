@@ -23,9 +23,8 @@ from latency_tables.errors import (
     SpecimenDiffers,
     TableError,
     TablesDisagree,
-    WrongGranularity,
 )
-from latency_tables.granularity import granularity_of
+from latency_tables.granularity import granularity_of, require_same_granularity
 from latency_tables.operator_pricing import calibrate_operators
 from latency_tables.table import LatencyTable, MeasuredNetwork, Provenance, Row
 
@@ -97,11 +96,7 @@ def _distinct(tables: Sequence[LatencyTable]) -> list[LatencyTable]:
 
 def _require_alike(first: LatencyTable, second: LatencyTable) -> None:
     """Check that two tables of one condition may become one."""
-    if len(first) and len(second) and granularity_of(first) != granularity_of(second):
-        raise WrongGranularity(
-            f"expected tables of one granularity, found {first.name!r} by {granularity_of(first)}"
-            f" and {second.name!r} by {granularity_of(second)}; keep them apart"
-        )
+    require_same_granularity(first, second)
     mine, theirs = _anchors(first), _anchors(second)
     if mine.keys() & theirs.keys():
         difference = differ(mine, theirs)

@@ -20,7 +20,7 @@ from pathlib import Path
 from device_agents.measurement import Agent
 from latency_tables.coverage import measure_coverage
 from latency_tables.drift_report import DriftReport
-from latency_tables.errors import DeviceChanged, NoJournal
+from latency_tables.errors import DeviceChanged
 from latency_tables.floors import default_plan
 from latency_tables.guards import require_known, require_same
 from latency_tables.journal import Journal, JournalWriter
@@ -58,18 +58,6 @@ class RefreshResult:
     def is_done(self) -> bool:
         """Whether the device is what it was and nothing remains."""
         return not self.drift.is_drifted and not self.remaining
-
-
-def directory_of(file: Path) -> TableDirectory:
-    """Return the table's directory that this version lies in.
-
-    Raises:
-        NoJournal: it lies by itself.
-    """
-    directory = TableDirectory(file.absolute().parent.parent)
-    if not directory.journal.is_file():
-        raise NoJournal(file, directory.journal)
-    return directory
 
 
 def refresh(

@@ -16,7 +16,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from latency_tables.errors import TableDamaged, TableError, TableNotFound
+from latency_tables.errors import NoJournal, TableDamaged, TableError, TableNotFound
 from latency_tables.table import LatencyTable
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@:=-]*")
@@ -152,6 +152,19 @@ class TableStore:
             TableError: not found, damaged or newer.
         """
         return LatencyTable.load(self.file(name_or_path))
+
+
+def directory_of(file: Path) -> TableDirectory:
+    """Return the table's directory that this version lies in.
+
+    Raises:
+        NoJournal: it lies by itself, so that nothing that is measured has a place.
+    """
+    folder = file.absolute().parent
+    directory = TableDirectory(folder.parent)
+    if folder.name != "versions":
+        raise NoJournal(file, directory.journal)
+    return directory
 
 
 def write_whole(path: Path, data: bytes) -> None:

@@ -74,7 +74,7 @@ def test_bad_input_is_one_line(table: TableDirectory, tmp_path: Path) -> None:
     assert "holds no run" in fails("small", "--run", "nowhere")
     assert "mnasnet" in fails("small", "--space", "mnasnt")
     shutil.copy(table.current(), tmp_path / "alone.parquet")
-    assert "a file alone cannot be refreshed" in fails("alone.parquet")
+    assert "a file alone cannot be measured again" in fails("alone.parquet")
     with JournalWriter.open(table.journal):
         assert "expected no other writer" in fails("small")
     assert table.current().read_bytes() == file

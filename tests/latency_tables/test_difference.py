@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from latency_tables.difference import FALSE_DISCOVERIES, compare_tables
+from latency_tables.errors import WrongGranularity
 from latency_tables.rows import Row, Status, Z
 from latency_tables.table import LatencyTable
 from tests.latency_tables.conftest import CONDITION, OTHER_CONDITION, PROVENANCE, make_row
@@ -125,3 +126,11 @@ def test_nothing_is_called_changed_where_nothing_did() -> None:
     rng = np.random.default_rng(6)
     alarms = sum(bool(compare_tables(*sessions(rng, 100, 0)).significant) for _ in range(60))
     assert alarms / 60 < 0.15  # 5 % expected
+
+
+def test_layers_and_operators_are_not_compared(table: LatencyTable) -> None:
+    operators = LatencyTable.from_rows(
+        "b", CONDITION, [make_row("op1/relu/x")], provenance=PROVENANCE
+    )
+    with pytest.raises(WrongGranularity, match="'test' by layer and 'b' by operator; keep them"):
+        compare_tables(table, operators)

@@ -27,9 +27,9 @@ from latency_tables.errors import (
 from latency_tables.journal import Journal, JournalWriter
 from latency_tables.profile import profile
 from latency_tables.rebase import rebase
-from latency_tables.refresh import RefreshResult, directory_of, refresh
+from latency_tables.refresh import RefreshResult, refresh
 from latency_tables.refresh_session import DAY_S, RefreshRequest
-from latency_tables.store import TableDirectory
+from latency_tables.store import TableDirectory, directory_of
 from tests.latency_tables.test_profile import BODIES, HEAD, LAYERS, NETWORKS, PLAN
 
 WEEK = 8 * DAY_S
@@ -290,5 +290,5 @@ def test_a_file_without_its_journal_cannot_be_refreshed(
     alone = tmp_path / "elsewhere" / "x.parquet"
     alone.parent.mkdir()
     shutil.copy(table.current(), alone)
-    with pytest.raises(NoJournal, match="a file alone cannot be refreshed"):
+    with pytest.raises(NoJournal, match="a file alone cannot be measured again"):
         directory_of(alone)
