@@ -1,4 +1,4 @@
-"""A run goes on only with what it was made with: space, latency, reward; whatever was edited since."""
+"""A run goes on only with what it was made with: its space, latency and reward, unchanged."""
 
 from __future__ import annotations
 
