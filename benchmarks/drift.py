@@ -203,7 +203,7 @@ def measure(recorded: Recorded) -> dict[str, float]:
         "anchor_std_pct": 100 * float(np.median(list(noise.anchors.values()))),
         "worst_anchor_std_pct": 100 * max(noise.anchors.values()),
     }  # fmt: skip
-    stages = {"later": (noise, 1 + REFERENCES)}
+    stages: dict[str, tuple[Noise | None, int]] = {"later": (noise, 1 + REFERENCES)}
     stages |= {name: (None, references) for name, references in STAGES.items()}
     for stage, (known, references) in stages.items():
         figures |= measure_stage(recorded, judged, stage, known, references)

@@ -25,6 +25,7 @@ import numpy as np
 import numpy.typing as npt
 
 from latency_tables.features import Features
+from latency_tables.single_thread import single_thread
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
@@ -69,6 +70,7 @@ class LayerModel:
         return std
 
 
+@single_thread()
 def fit_layers(
     features: Features,
     rows: Ints,

@@ -18,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from latency_tables.layer_model import LayerModel
+from latency_tables.single_thread import single_thread
 from networks.layers import Layer
 from networks.spaces.space import LayerSpace
 
@@ -40,6 +41,7 @@ class Selection:
     std: Floats
 
 
+@single_thread()
 def select_layers(model: LayerModel, weights: Floats, most: int) -> Selection:
     """Return up to ``most`` layers to measure next, the most informative first.
 

@@ -45,6 +45,9 @@ Ints = npt.NDArray[np.int64]
 # Of the time that is left, what a session's visits may take by plan: the first before anything is
 # known of the device's pace; a session that its deadline cuts short gives nothing.
 FIRST_SHARE, SECOND_SHARE = 1 / 6, 0.8
+# What follows the last visit, mostly a tuned fit, takes up to so many times what choosing the first
+# layers did: recorded on one thread, beside other work.
+PUBLISHING = 6.0
 MINUTE_S = 60.0
 
 
@@ -122,17 +125,22 @@ def profile_with_priors(
     session = _Session(
         agent, list(layers), directory, [prior_ms(prior, layers) for prior in priors],
         replace(request, plan=plan), np.array([(uses or {}).get(x, 1.0) for x in layers]), report,
+        budget_s - least_s,
     )  # fmt: skip
     ends_s = started_s + budget_s
     for share in (FIRST_SHARE, SECOND_SHARE):
-        fit = session.fits(ends_s - time.monotonic(), share)
+        fit = session.fits(ends_s - session.reserve_s - time.monotonic(), share)
         most = len(layers) if most is None else most
         most -= session.measure(min(fit, most), ends_s)
     return session.publish(len(priors), started_s)
 
 
 class _Session:
-    """Profiles of one device in a row; ``pace`` is how much longer they take than planned."""
+    """Profiles of one device in a row; ``pace`` is how much longer they take than planned.
+
+    ``reserve_s`` is kept for what follows the last visit, at most the ``spare_s`` that the budget
+    has beyond the least.
+    """
 
     def __init__(
         self,
@@ -143,13 +151,14 @@ class _Session:
         request: Request,
         uses: Floats,
         report: Progress,
+        spare_s: float,
     ) -> None:
         self.agent, self.layers, self.directory = agent, layers, directory
         self.priors, self.request, self.uses, self.report = priors, request, uses, report
         self.networks = len(request.networks)  # that are not measured yet
         self.features = features_of(layers)
         self.plan = request.plan or agent.default_plan
-        self.pace = 1.0
+        self.pace, self.spare_s, self.reserve_s = 1.0, spare_s, 0.0
 
     def fits(self, seconds: float, share: float = 1.0) -> int:
         """Return how many layers, beside the networks, fit into that time.
@@ -181,14 +190,18 @@ class _Session:
 
     def measure(self, most: int, ends_s: float) -> int:
         """Measure so many of the layers that come next, and return how many there were."""
+        started_s = time.monotonic()
         chosen = self._next(most)
+        if not self.reserve_s:
+            self.reserve_s = min(PUBLISHING * (time.monotonic() - started_s), self.spare_s)
         if not chosen:
             return 0
         planned_s = plan_time(len(chosen), self.networks, self.plan).wall_s
         request, started_s = self.request, time.monotonic()
         profile(
             self.agent, chosen, self.directory, networks=request.networks,
-            precision=request.precision, plan=self.plan, budget_s=ends_s - started_s,
+            precision=request.precision, plan=self.plan,
+            budget_s=ends_s - self.reserve_s - started_s,
             seed=request.seed, exporter=request.exporter, tool_version=request.tool_version,
             progress=self.report,
         )  # fmt: skip
