@@ -13,7 +13,6 @@ if TYPE_CHECKING:
     from device_agents.measurement import Agent
     from latency_tables.profile import Request
     from networks.layers import Layer
-    from networks.operators import Unit
 
 Priors = Annotated[
     list[str] | None,
@@ -27,7 +26,7 @@ Priors = Annotated[
 
 def transfer(
     agents: Sequence[Agent],
-    units: Sequence[Unit],
+    layers: Sequence[Layer],
     name: str,
     priors: Sequence[str],
     request: Request,
@@ -38,11 +37,7 @@ def transfer(
 ) -> int:
     """Profile with priors, print the result, and return the exit code."""
     from latency_tables.transfer import profile_with_priors
-    from networks.operators import SingleOperator
 
-    layers = [unit for unit in units if not isinstance(unit, SingleOperator)]
-    if len(layers) < len(units):
-        raise typer.BadParameter("--prior takes --granularity layer, found operator")
     if len(agents) > 1 or request.budget_s is None:
         raise typer.BadParameter(
             f"--prior takes one device and a --budget, found {len(agents)} devices and"
