@@ -183,7 +183,7 @@ def networks_near_front(run: Path) -> list[NamedNetwork]:
     near = []
     for _ in range(NEAR_THE_FRONT):
         front = set(pareto_front([t.quality for t in left], [t.latency_ms for t in left]).tolist())
-        near += [network_of(result.config, left[i].genotype) for i in sorted(front)]
+        near += [network_of(result, left[i].genotype) for i in sorted(front)]
         left = [trial for i, trial in enumerate(left) if i not in front]
     return near
 

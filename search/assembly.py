@@ -37,6 +37,7 @@ from search.run_directory import RunDirectory
 from search.searcher import Searcher
 from search.searchers import make_searcher
 from search.sources import OpenDevice, Source, make_source
+from search.space_record import identify_space
 from search.trials import Trial
 from search.wrappers import Unrepeated, WarmStarted
 
@@ -130,28 +131,42 @@ def find_trial(
         raise RunError(f"{run}: no network that was evaluated meets the target; name one, as RUN:0")
     if trial is None:
         raise RunError(f"{run}: expected a trial of 0 to {len(trials) - 1}, found {number}")
-    return network_of(result.config, trial.genotype), {
+    return network_of(result, trial.genotype), {
         "space": result.config.space,
         "genotype": ",".join(map(str, trial.genotype)),
         "trial": f"{run.name}:{trial.number}",
     }
 
 
-def network_of(config: RunConfig, genotype: Sequence[int]) -> CellNetwork | Network:
+def network_of(result: SearchResult, genotype: Sequence[int]) -> CellNetwork | Network:
     """Return the network of a genotype of a run.
 
     Raises:
-        RunError: the space has decisions and no networks.
+        RunError: the space has decisions and no networks, or is not the one that was searched.
     """
-    space = space_of(config)
+    space = _searched_space(result)
     if not isinstance(space, DecodingSpace):
         raise RunError(f"{space.name} has decisions and no networks")
     return space.decode(genotype)
 
 
-def _name_of(config: RunConfig, genotype: Sequence[int]) -> str:
+def _searched_space(result: SearchResult) -> AnySpace:
+    """Return the run's space, once it is the one that the run recorded."""
+    space = space_of(result.config)
+    _, parts = RunDirectory(result.run).config()
+    recorded = parts.get("space_sha256")
+    if recorded is not None and identify_space(space) != recorded:
+        raise RunError(
+            f"{result.run}: {result.config.space} is another space than the one that was searched:"
+            " its file was changed, or the run was made from Python with a space of its own; load"
+            " it there"
+        )
+    return space
+
+
+def _name_of(result: SearchResult, genotype: Sequence[int]) -> str:
     """Return the network's text, or the options of a space without networks."""
-    space = space_of(config)
+    space = _searched_space(result)
     if isinstance(space, DecodingSpace):
         return name_network(space.decode(genotype))
     pairs = zip(space.decisions, genotype, strict=True)
@@ -170,7 +185,7 @@ def summarize_run(result: SearchResult) -> dict[str, object]:
         if best is None
         else {
             "genotype": list(best.genotype),
-            "network": _name_of(result.config, best.genotype),
+            "network": _name_of(result, best.genotype),
             "quality": best.quality,
             "latency_ms": best.latency_ms,
             "interval_ms": best.interval_ms,

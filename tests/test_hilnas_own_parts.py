@@ -87,7 +87,7 @@ def test_an_evaluator_in_the_folder_where_one_stands(folder: Path) -> None:
     done = hilnas(folder, *about, "--evaluator", "mymodule:quality")
     assert done.returncode == 0, done.stderr
     assert "12 proposals" in done.stdout
-    absent = hilnas(folder, *about, "--evaluator", "mymodul:quality")
+    absent = hilnas(folder, *about[:-1], "other", "--evaluator", "mymodul:quality")
     assert absent.returncode == 1
     assert "expected mymodul.py in this folder, or installed" in absent.stderr
     assert absent.stderr.count("\n") == 1
