@@ -184,7 +184,8 @@ def test_what_is_no_run() -> None:
 
 def test_no_images_found() -> None:
     Path("empty").mkdir()
-    assert "no images found in empty: expected a sub-folder" in fails("demo", "--data", "empty", "--quick")
+    line = fails("demo", "--data", "empty", "--quick")
+    assert "no images found in empty: expected a sub-folder" in line
 
 
 def test_usage_errors_exit_with_2() -> None:
