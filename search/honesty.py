@@ -10,6 +10,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 from search.baselines import (
     Standing,
     compare_baselines,
@@ -17,6 +19,7 @@ from search.baselines import (
     load_baselines,
     loses_to_random,
 )
+from search.objective import Penalty
 from search.quality_noise import (
     Lead,
     QualityNoise,
@@ -27,6 +30,7 @@ from search.quality_noise import (
 )
 from search.ranking import RankingNoise, run_ranking_noise
 from search.run import SearchResult
+from search.trials import Trial
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,12 +44,22 @@ class Honesty:
     standings: tuple[Standing, ...]
 
     @property
+    def penalty_warning(self) -> str | None:
+        """Said where a penalty varies more over the run's networks than their quality."""
+        penalty = self.result.config.reward
+        trials = [t for t in self.result.trials if isinstance(t, Trial) and not t.is_repeat]
+        if not isinstance(penalty, Penalty) or len(trials) < 2:
+            return None
+        costs = [{"latency_ms": t.latency_ms, **t.costs}[penalty.cost] for t in trials]
+        return penalty.swamps(np.array([t.quality for t in trials]), np.array(costs))
+
+    @property
     def loses_to_random(self) -> bool:
         """Whether random search found as good a network at the same budget."""
         return loses_to_random(self.standings)
 
     def to_dict(self) -> dict[str, object]:
-        """Return it as JSON's values: keys ``noise``, ``baselines`` and ``loses_to_random``.
+        """Return it as JSON's values: ``noise``, ``baselines``, ``loses_to_random``, ``warning``.
 
         ``loses_to_random`` is None where random search was not run.
         """
@@ -63,12 +77,13 @@ class Honesty:
             "loses_to_random": self.loses_to_random
             if any(standing.name == "random" for standing in self.standings)
             else None,
+            "warning": self.penalty_warning,
         }
 
     def lines(self) -> list[str]:
         """Return it in words, a line each."""
-        words = describe_standings(self.result, self.standings)
-        return [*([words] if words else []), describe_lead(self.lead, self.noise)]
+        words = (self.penalty_warning, describe_standings(self.result, self.standings))
+        return [*filter(None, words), describe_lead(self.lead, self.noise)]
 
 
 def honesty_of(

@@ -63,9 +63,9 @@ class Penalty:
         if not spread > float(np.std(quality)):
             return None
         return (
-            f"the penalty's standard deviation over the space, {spread:.3g}, is larger than the"
-            f" quality's, {float(np.std(quality)):.3g}: the search will mostly look for a small"
-            f" {self.cost}; choose a weight below {self.weight:g}"
+            f"The penalty's standard deviation over these networks, {spread:.3g}, is larger than"
+            f" the quality's, {float(np.std(quality)):.3g}: the search mostly looks for a small"
+            f" {self.cost}; choose a weight below {self.weight:g}."
         )
 
 

@@ -137,6 +137,8 @@ def noise_section(honesty: Honesty) -> Section:
     lead, ranking = honesty.lead, honesty.ranking
     words = describe_lead(lead, honesty.noise)
     parts: list[Part] = [Notice(words) if lead is not None and not lead.is_clear else words]
+    if honesty.penalty_warning is not None:
+        parts.insert(0, Notice(honesty.penalty_warning))
     if ranking is None:
         parts.append("The errors of latencies are not known.")
     else:

@@ -176,3 +176,14 @@ def test_seeds_that_never_met_the_target_are_counted() -> None:
     page = plot_curves({"ppo": [met, never], "local": [never]}, quality="quality")
     assert "ppo (1 of 2 seeds)" in page
     assert "local: none within the target" in page
+
+
+@pytest.mark.parametrize(("weight", "swamps"), [(1e-5, False), (1.0, True)])
+def test_a_penalty_that_swamps_the_quality_is_said(
+    config: RunConfig, tmp_path: Path, weight: float, swamps: bool
+) -> None:
+    result = search(replace(config, reward=Penalty(weight)), tmp_path / "run")
+    honesty = honesty_of(result)
+    assert (honesty.penalty_warning is not None) is swamps
+    assert ("mostly looks for a small latency_ms" in report_run(result)) is swamps
+    assert honesty.to_dict()["warning"] == honesty.penalty_warning
