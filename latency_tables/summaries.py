@@ -65,7 +65,8 @@ def summarize_entries(
     """Return what all entries of one model say, in order; None where that is no value yet.
 
     It is none below the plan's least visits, nor while they disagree and some failed for reasons
-    of the model's own.
+    of the model's own: until as many as the least came after the last failure, as when a tool that
+    crashed was replaced.
     """
     newest = {id(o) for o in newest_campaign(_outcomes(entries), least_visits(plan))}
     counting = [entry for entry in entries if id(entry.outcome) in newest]
@@ -73,8 +74,7 @@ def summarize_entries(
     if len(visits) < least_visits(plan):
         return None
     floor = floor_of(visits, condition, plan, pace_ns=pace_ns)
-    failures = [entry.outcome for entry in counting if isinstance(entry.outcome, FailedVisit)]
-    if not floor.settled and any(failure.reason != "invalid" for failure in failures):
+    if not floor.settled and _still_fails(_outcomes(counting), least_visits(plan)):
         return None
     used = tuple(e for e in counting if isinstance(e.outcome, Visit | ProcessVisit))
     return Summary(
@@ -86,6 +86,13 @@ def summarize_entries(
         p90_ns=_p90_ns(visits, condition),
         evidence=_evidence(floor, entries, used, condition, plan, pace_ns),
     )
+
+
+def _still_fails(outcomes: Sequence[Outcome], least: int) -> bool:
+    """Return whether fewer than ``least`` visits came after the model's own last failure."""
+    own = [isinstance(o, FailedVisit) and o.reason != "invalid" for o in outcomes]
+    after = outcomes[len(own) - own[::-1].index(True) :] if any(own) else ()
+    return any(own) and len(measured(after)) < least
 
 
 def serial_of(entries: Sequence[Entry], serials: Mapping[int, str | None]) -> str | None:

@@ -78,6 +78,17 @@ def test_an_unstable_row_says_why(tmp_path: Path) -> None:
     assert row.serial is None
 
 
+def test_a_layer_that_failed_has_a_row_once_enough_visits_came_after_that(tmp_path: Path) -> None:
+    restless: list[Outcome] = [visit(SHAS[0], at, 10000 + 500 * at) for at in range(8)]
+    crash = FailedVisit(SHAS[0], 3.5, "crashed", "exit code 139")
+    still = publish(tmp_path / "still", [(None, [*restless[:4], crash, *restless[4:7]])])
+    assert KEYS[0] not in still
+    assert still.invalid == {KEYS[0]: "crashed: exit code 139"}
+    mended = publish(tmp_path / "mended", [(None, [*restless[:4], crash, *restless[4:]])])
+    assert mended.row(KEYS[0]).status == "unstable"
+    assert mended.invalid == {}
+
+
 def test_specimens_that_share_a_row_are_both_named_and_their_difference_shows(
     tmp_path: Path,
 ) -> None:
