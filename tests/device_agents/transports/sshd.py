@@ -86,7 +86,8 @@ def running_sshd(folder: Path, *, port: int | None = None) -> Iterator[Sshd]:
     finally:
         sshd = Sshd(process.pid, port, folder)
         for pid in (*sshd.sessions(), process.pid):
-            os.kill(pid, signal.SIGKILL)
+            with suppress(ProcessLookupError):  # a session may end by itself meanwhile
+                os.kill(pid, signal.SIGKILL)
         process.wait()
 
 
