@@ -26,9 +26,13 @@ check: $(VENV)/.installed-test
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
+# All but parts of others, and what needs a folder of recordings or hours: see docs/figures.md
+NO_BENCH := accel_surrogates additive calibration_choice claim drift emulated exporters_compared interval_coverage \
+	new_device phone_fault_cases proxy_training recorded row_intervals searcher_overhead
+
 bench: $(VENV)/.installed-test
-	for script in $(filter-out %/claim.py %/additive.py %/emulated.py %/phone_fault_cases.py %/exporters_compared.py,$(wildcard benchmarks/[a-z]*.py)); do \
-		$(BIN)/python -m benchmarks.$$(basename $$script .py) || exit 1; done
+	for name in $(filter-out $(NO_BENCH),$(notdir $(basename $(wildcard benchmarks/[a-z]*.py)))); do \
+		$(BIN)/python -m benchmarks.$$name || exit 1; done
 
 bench-exporters: $(EXPORTERS)/.installed
 	$(EXPORTERS)/bin/python -m benchmarks.exporters_compared
