@@ -46,6 +46,7 @@ SEARCHERS = (
     ("reinforce", "paper"), ("nsga2", "small-budget"), ("tpe", None), ("guided", None),
 )  # fmt: skip
 BATCH = 10
+REGRETS = (0.3, 0.5, 1, 2, 4)
 MOST_PROPOSALS = 1500
 """A searcher that only repeats has what it has found then."""
 CLAIM = (
@@ -290,7 +291,8 @@ def plot(figures: dict[str, float], path: Path) -> None:
             axis.set_yscale("log")
             axis.set_xticks(MOMENTS, [str(moment) for moment in MOMENTS], minor=False)
             axis.minorticks_off()
-            axis.set_title(f"{kind} reward, target the {100 * quantile:g} % quantile of latency")
+            axis.set_yticks(REGRETS, [f"{regret:g}" for regret in REGRETS], minor=False)
+            axis.set_title(f"{kind} reward, target at {100 * quantile:g} %", fontsize=10)
             axis.grid(alpha=0.3)
         axes[row, 0].set_ylabel("regret by surrogate B, points")
     for axis in axes[-1]:
