@@ -11,14 +11,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
+from latency_tables.figures import COLOURS, GREY
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 Floats = npt.NDArray[np.float64]
-
-# Okabe and Ito's palette, told apart by colour-blind readers too
-_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
-_GREY = "#666666"
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +38,7 @@ def plot_predictions(networks: Sequence[MeasuredNetwork]) -> str:
             (right, np.array([n.madds / 1e6 for n in networks]), "multiply-adds (millions)"),
         ]
         for axes, values, label in panels:
-            axes.scatter(values, measured, color=_COLOURS[0], zorder=3)
+            axes.scatter(values, measured, color=COLOURS[0], zorder=3)
             axes.set_xlabel(label)
             axes.set_ylabel("measured end to end (ms)")
             axes.set_xlim(0, values.max() * 1.18)
@@ -50,7 +48,7 @@ def plot_predictions(networks: Sequence[MeasuredNetwork]) -> str:
                     network.name, (x, y), xytext=(5, -3), textcoords="offset points", fontsize=7
                 )
         top = float(measured.max())
-        left.plot([0, top], [0, top], color=_GREY, linewidth=1, zorder=1)
+        left.plot([0, top], [0, top], color=GREY, linewidth=1, zorder=1)
         return _svg(figure)
 
 
@@ -68,9 +66,9 @@ def plot_latencies(
     """
     with _figure(9.6, 3.4) as (figure, (axes,)):
         weights = counts.astype(np.float64)
-        axes.hist(latencies_ms, bins=120, weights=weights, color=_COLOURS[5], density=True)
-        axes.axvline(target_ms, color=_COLOURS[1], label=f"target {target_ms:.2f} ms")
-        for colour, (name, latency_ms) in zip(_COLOURS[2:], (marks or {}).items(), strict=False):
+        axes.hist(latencies_ms, bins=120, weights=weights, color=COLOURS[5], density=True)
+        axes.axvline(target_ms, color=COLOURS[1], label=f"target {target_ms:.2f} ms")
+        for colour, (name, latency_ms) in zip(COLOURS[2:], (marks or {}).items(), strict=False):
             axes.axvline(latency_ms, color=colour, linestyle="--", label=name)
         axes.set_xlabel("predicted latency (ms)")
         axes.set_ylabel("density of networks")
@@ -89,7 +87,7 @@ def plot_curves(curves: Mapping[str, Sequence[Floats]], *, quality: str) -> str:
     """
     with _figure(9.6, 4.2) as (figure, (axes,)):
         finals = []
-        for colour, (name, runs) in zip(_COLOURS, curves.items(), strict=False):
+        for colour, (name, runs) in zip(COLOURS, curves.items(), strict=False):
             met = [run for run in runs if np.isfinite(run).any()]
             if not met:
                 axes.plot([], [], color=colour, label=f"{name}: none within the target")
@@ -138,7 +136,7 @@ def plot_front(
         reaches_ms: half of the interval of each latency of a front, by searcher.
     """
     with _figure(9.6, 4.6) as (figure, (axes,)):
-        for colour, (name, (latency_ms, value)) in zip(_COLOURS, clouds.items(), strict=False):
+        for colour, (name, (latency_ms, value)) in zip(COLOURS, clouds.items(), strict=False):
             axes.scatter(
                 latency_ms, value, s=4, color=colour, alpha=0.12, linewidth=0, rasterized=True
             )
@@ -150,7 +148,7 @@ def plot_front(
                         elinewidth=0.8, capsize=1.5, alpha=0.7,
                     )  # fmt: skip
         if target_ms is not None:
-            axes.axvline(target_ms, color=_GREY, linestyle="--", label=f"target {target_ms:.2f} ms")
+            axes.axvline(target_ms, color=GREY, linestyle="--", label=f"target {target_ms:.2f} ms")
         if best is not None:
             axes.scatter(*best, marker="*", s=180, color="black", zorder=5, label="best")
         axes.set_xlabel(latency)
@@ -168,7 +166,7 @@ def plot_progress(panels: Mapping[str, tuple[Floats, Floats]], *, steps: str) ->
     """
     with _figure(9.6, 2.6, columns=len(panels)) as (figure, all_axes):
         for axes, (name, (x, y)) in zip(all_axes, panels.items(), strict=True):
-            axes.plot(x, y, color=_COLOURS[0], linewidth=1.2)
+            axes.plot(x, y, color=COLOURS[0], linewidth=1.2)
             axes.set_xlabel(steps)
             axes.set_title(name, fontsize=9)
         return _svg(figure)
@@ -182,9 +180,9 @@ def plot_intervals(rows: Sequence[tuple[str, Sequence[float], float, float, floa
     """
     with _figure(9.6, 0.9 + 0.5 * len(rows)) as (figure, (axes,)):
         for y, (_, seeds, mean, low, high) in enumerate(reversed(rows)):
-            axes.plot([100 * low, 100 * high], [y, y], color=_COLOURS[0], linewidth=2)
-            axes.scatter([100 * s for s in seeds], [y] * len(seeds), s=14, color=_GREY, zorder=3)
-            axes.scatter([100 * mean], [y], s=50, marker="D", color=_COLOURS[0], zorder=4)
+            axes.plot([100 * low, 100 * high], [y, y], color=COLOURS[0], linewidth=2)
+            axes.scatter([100 * s for s in seeds], [y] * len(seeds), s=14, color=GREY, zorder=3)
+            axes.scatter([100 * mean], [y], s=50, marker="D", color=COLOURS[0], zorder=4)
         axes.set_yticks(range(len(rows)), [row[0] for row in reversed(rows)])
         axes.set_ylim(-0.6, len(rows) - 0.4)
         axes.set_xlabel("test accuracy (%): seeds, mean and interval")
@@ -195,7 +193,7 @@ def plot_layers(layers: Sequence[tuple[str, float]]) -> str:
     """Return a bar a layer, in order of execution: its key's text and its milliseconds."""
     with _figure(9.6, 0.9 + 0.24 * len(layers)) as (figure, (axes,)):
         names, times = [name for name, _ in layers], [time for _, time in layers]
-        axes.barh(range(len(layers)), times, color=_COLOURS[0])
+        axes.barh(range(len(layers)), times, color=COLOURS[0])
         axes.set_yticks(range(len(layers)), names, fontsize=7)
         axes.invert_yaxis()
         axes.set_xlabel("predicted time (ms)")
