@@ -7,6 +7,7 @@ standard deviation, of another session, is pooled over everything that was measu
 
 from __future__ import annotations
 
+import hashlib
 import math
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -53,7 +54,8 @@ class DeviceLatency:
         self._exporter = exporter or make_exporter(precision=precision, seed=seed)
         self._plan = plan or agent.default_plan
         self.condition: Condition = agent.condition(precision=precision, plan=self._plan)
-        self.name = f"device:{agent.address},{precision}"
+        digest = hashlib.sha256(repr(self.condition).encode()).hexdigest()[:12]
+        self.name = f"device:{agent.address},{precision}:{digest}"
         self._squares: list[float] = []
 
     def latencies(self, genotypes: Genotypes) -> Iterator[Latency | FailedLatency]:

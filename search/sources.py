@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 
 from device_agents.measurement import Agent
-from latency_tables.errors import NotAdditive
+from latency_tables.errors import MissingLayers, NotAdditive
 from latency_tables.exact import price_space
 from latency_tables.granularity import granularity_of
 from latency_tables.missing import MissPolicy, complete, parse_policy
@@ -38,7 +38,14 @@ from search.costs import costs_of
 from search.errors import RunError
 from search.evaluators.csv_study import CsvLatency
 from search.guided import Candidates
-from search.latency import FunctionLatency, Latency, LatencyFunction, LatencySource, TableLatency
+from search.latency import (
+    FailedLatency,
+    FunctionLatency,
+    Latency,
+    LatencyFunction,
+    LatencySource,
+    TableLatency,
+)
 from search.tabular import TabularStudy
 
 OpenDevice = Callable[[str], AbstractContextManager[Agent]]
@@ -191,10 +198,14 @@ class _OperatorLatency:
     def __init__(self, table: LatencyTable, space: NasNetSpace) -> None:
         self.name, self._table, self._space = _name_of(table), table, space
 
-    def latencies(self, genotypes: Genotypes) -> Iterator[Latency]:
+    def latencies(self, genotypes: Genotypes) -> Iterator[Latency | FailedLatency]:
         for genotype in genotypes:
-            found = predict_any(self._table, self._space.decode(genotype))
-            yield Latency(found.latency_ms, found.std_ms)
+            try:
+                found = predict_any(self._table, self._space.decode(genotype))
+            except MissingLayers as error:  # an operator so rare that no draw of the space had it
+                yield FailedLatency(str(error))
+            else:
+                yield Latency(found.latency_ms, found.std_ms)
 
 
 def _madds(space: AnySpace) -> Source:

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from device_agents.measurement import ResidentPlan
 from device_agents.simulated import SimulatedAgent, latency_of_sha256_ns
 from exporters.exporter import export_network
 from networks.spaces import make_space
@@ -52,4 +53,6 @@ def test_nothing_asked_nothing_measured() -> None:
     source = DeviceLatency(SPACE, SimulatedAgent())
     assert list(source.latencies(np.empty((0, len(SPACE.decisions)), np.int8))) == []
     assert source.is_measured
-    assert source.name == "device:simulated,float32"
+    assert source.name.startswith("device:simulated,float32:")
+    slower = DeviceLatency(SPACE, SimulatedAgent(), plan=ResidentPlan(agree=2))
+    assert slower.name != source.name
