@@ -93,6 +93,15 @@ def test_an_evaluator_in_the_folder_where_one_stands(folder: Path) -> None:
     assert absent.stderr.count("\n") == 1
 
 
+def test_a_function_of_networks(folder: Path) -> None:
+    (folder / "sizes.py").write_text("def quality(network):\n    return network.params / 1e8\n")
+    about = ["--space", "mobile-cnn", "--resolution", "32", "--latency", "madds"]
+    about += ["--target-ms", "5", "--searcher", "random", "--budget", "4", "--out", "sized"]
+    done = hilnas(folder, *about, "--evaluator", "sizes:quality")
+    assert done.returncode == 0, done.stderr
+    assert "4 proposals" in done.stdout
+
+
 def test_files_of_the_folder_take_no_librarys_place(folder: Path) -> None:
     for name in ("typer", "random", "yaml", "search", "statistics"):
         (folder / f"{name}.py").write_text("raise SystemExit('the wrong one')\n")

@@ -53,7 +53,7 @@ def make_evaluator(
     elif ":" in name:
         from search.evaluators.function import load_function
 
-        yield load_function(name)
+        yield load_function(name, space)
     else:
         raise EvaluatorError(
             f"no evaluator is named {name!r}; there are imagenet-proxy, training, csv:FILE, and"
