@@ -142,9 +142,10 @@ def describe_standings(result: SearchResult, standings: Sequence[Standing]) -> s
         f" {'; '.join(parts)}."
     )
     if loses_to_random(standings):
+        preset = "the small-budget preset, " if result.config.preset == "paper" else ""
         text += (
             f" {name} did not beat random search here: its result owes nothing to the strategy."
-            " Try the small-budget preset, a larger budget, or local search."
+            f" Try {preset}a larger budget, or guided search."
         )
     return text
 
