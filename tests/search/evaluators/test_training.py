@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import multiprocessing
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -152,18 +153,21 @@ CONFIG = RunConfig(
 def search(
     view: SearchView,
     out: Path,
-    progress: Callable[[int, float], None] | None = None,
     *,
     workers: int = 2,
+    batches: float = math.inf,
 ) -> SearchResult:
-    """Start or continue a run whose trainings may be stopped."""
+    """Start or continue a run whose trainings may be stopped; interrupt it after these batches."""
+    begun = 0
     space, rule = WidthSpace(), MedianStop(0.5, under_way=CONFIG.batch * CONFIG.lookahead)
-    with TrainingEvaluator(
-        space, view, STOPPING, workers=workers, stop=rule, progress=progress
-    ) as evaluator:
+    with TrainingEvaluator(space, view, STOPPING, workers=workers, stop=rule) as evaluator:
         searcher = make_searcher("random", space, seed=CONFIG.seed)
 
         def latency_ms(genotypes: Genotypes) -> npt.NDArray[np.float64]:
+            nonlocal begun
+            begun += 1
+            if begun > batches:
+                raise KeyboardInterrupt
             return 1 + genotypes[:, 0].astype(np.float64)
 
         if (out / "run.toml").exists():
@@ -184,13 +188,9 @@ def test_hopeless_trainings_end_early_and_a_run_goes_on_exactly(
     qualities = {trial.number: trial.quality for trial in whole.trials}  # type: ignore[union-attr]
     assert all(qualities[t.number] == t.metrics["accuracy"] for t in log)
 
-    def interrupt(number: int, share: float) -> None:
-        if number >= 9:
-            raise KeyboardInterrupt
-
     broken = tmp_path / "broken"
     with pytest.raises(KeyboardInterrupt):
-        search(view, broken, interrupt)
+        search(view, broken, batches=3)
     assert len(TrainingLog(broken / "trainings.jsonl").trainings) < len(log)
     assert search(view, broken).trials == whole.trials
     others = dataclasses.replace(view, splits=dataclasses.replace(
