@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Mapping
-from typing import Protocol
+from typing import Generic, Protocol, TypeVar
 
 import numpy as np
 import torch
@@ -42,7 +42,10 @@ class PolicySettings(Protocol):
     def normalise(self) -> bool: ...
 
 
-class PolicySearch(ReplayingSearcher):
+Settings = TypeVar("Settings", bound=PolicySettings)
+
+
+class PolicySearch(ReplayingSearcher, Generic[Settings]):
     """Proposes what the controller samples; updates it after every ``batch`` rewards.
 
     Failed evaluations are left out of the updates. ``figures`` has, of the last update: ``reward``,
@@ -50,9 +53,11 @@ class PolicySearch(ReplayingSearcher):
     ``advantage``, the mean of |reward - baseline| before it is normalised; and what `update` adds.
     """
 
-    def __init__(self, space: Space, settings: PolicySettings, *, seed: int, name: str) -> None:
+    def __init__(
+        self, space: Space, settings: Settings, *, seed: int, name: str | None = None
+    ) -> None:
         super().__init__(space)
-        self.name, self._numbers = name, settings
+        self.name, self.settings = name or type(self).name, settings
         self.generator = torch.Generator().manual_seed(seed)
         self.controller = Controller(
             [len(decision.options) for decision in space.decisions], generator=self.generator
@@ -99,7 +104,7 @@ class PolicySearch(ReplayingSearcher):
             for choice, log_prob, reward in zip(choices, log_probs, rewards, strict=True)
             if reward is not None
         ]
-        size = self._numbers.batch
+        size = self.settings.batch
         while len(self._ready) >= size:
             batch, self._ready = self._ready[:size], self._ready[size:]
             with single_thread():
@@ -118,10 +123,10 @@ class PolicySearch(ReplayingSearcher):
     def _update(self, choices: Tensor, old_log_probs: Tensor, rewards: Tensor) -> None:
         mean = float(rewards.mean())
         baseline = mean if self._baseline is None else self._baseline
-        decay = self._numbers.baseline_decay
+        decay = self.settings.baseline_decay
         self._baseline = decay * baseline + (1 - decay) * mean
         raw = rewards - baseline
-        advantages = normalised(raw) if self._numbers.normalise else raw
+        advantages = normalised(raw) if self.settings.normalise else raw
         figures = self.update(choices, old_log_probs, advantages)
         advantage = float(raw.abs().mean())
         self._figures = {"reward": mean, "baseline": baseline, "advantage": advantage, **figures}

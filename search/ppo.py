@@ -21,7 +21,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from networks.spaces.space import Space
 from search.controller import score
 from search.policy import PolicySearch
 
@@ -117,14 +116,10 @@ def ppo_loss(
     return Loss(-gain - entropy_weight * entropy.mean(), approx_kl, clip_share)
 
 
-class PPOSearch(PolicySearch):
+class PPOSearch(PolicySearch[PPOSettings]):
     """See the module, and `search.policy.PolicySearch`."""
 
-    def __init__(
-        self, space: Space, settings: PPOSettings, *, seed: int, name: str = "ppo"
-    ) -> None:
-        super().__init__(space, settings, seed=seed, name=name)
-        self.settings = settings
+    name = "ppo"
 
     def update(
         self, choices: Tensor, old_log_probs: Tensor, advantages: Tensor

@@ -17,7 +17,6 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from networks.spaces.space import Space
 from search.controller import score
 from search.policy import PolicySearch
 
@@ -60,14 +59,10 @@ def reinforce_loss(
     return -(log_probs * advantages[:, None]).mean() - entropy_weight * entropy.mean()
 
 
-class ReinforceSearch(PolicySearch):
+class ReinforceSearch(PolicySearch[ReinforceSettings]):
     """See the module, and `search.policy.PolicySearch`."""
 
-    def __init__(
-        self, space: Space, settings: ReinforceSettings, *, seed: int, name: str = "reinforce"
-    ) -> None:
-        super().__init__(space, settings, seed=seed, name=name)
-        self.settings = settings
+    name = "reinforce"
 
     def update(
         self, choices: Tensor, old_log_probs: Tensor, advantages: Tensor

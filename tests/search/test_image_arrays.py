@@ -66,19 +66,23 @@ def test_cifar_is_in_colour_and_its_test_images_are_the_publishers(tmp_path: Pat
 
 
 class Dangerous:
-    """What a pickle that runs a command looks like."""
+    """What a pickle that runs a command looks like: it would make this file."""
+
+    def __init__(self, proof: Path) -> None:
+        self.proof = proof
 
     def __reduce__(self) -> tuple[object, tuple[str]]:
-        return os.system, ("touch /tmp/hilnas-was-here",)
+        return os.system, (f"touch {self.proof}",)
 
 
 @pytest.mark.parametrize("protocol", range(2, 6))
 def test_a_pickle_that_would_run_code_is_refused_unrun(tmp_path: Path, protocol: int) -> None:
     write_pickles(tmp_path / "py")
-    (tmp_path / "py" / "data_batch_3").write_bytes(pickle.dumps(Dangerous(), protocol=protocol))
+    dangerous = pickle.dumps(Dangerous(tmp_path / "ran"), protocol=protocol)
+    (tmp_path / "py" / "data_batch_3").write_bytes(dangerous)
     with pytest.raises(DatasetError, match=r"data_batch_3 is not a batch .* it would run .*system"):
         load_cifar_10(tmp_path / "py")
-    assert not Path("/tmp/hilnas-was-here").exists()
+    assert not (tmp_path / "ran").exists()
 
 
 def test_plain_values_are_read_and_codecs_other_than_latin_1_are_not() -> None:
@@ -170,7 +174,7 @@ def test_a_file_that_is_missing_damaged_or_holds_objects(tmp_path: Path) -> None
     file.write_bytes(b"PK\3\4 and no more")
     with pytest.raises(DatasetError, match=r"mine.npz is damaged"):
         load_dataset(file)
-    np.savez(file, images=np.array([Dangerous()], dtype=object))
+    np.savez(file, images=np.array([Dangerous(tmp_path / "ran")], dtype=object))
     with pytest.raises(DatasetError, match=r"mine.npz is damaged, or holds objects"):
         load_dataset(file)
-    assert not Path("/tmp/hilnas-was-here").exists()
+    assert not (tmp_path / "ran").exists()
